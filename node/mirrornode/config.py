@@ -1,0 +1,173 @@
+"""Settings: `<home>/config.toml` < `MIRRORNODE_*` < flags, joined into one frozen `Config`.
+
+Every part receives only its own section. An unknown key is an error that names the nearest known
+one; a wrong value is refused by the name of its key and where it came from. Nothing here is read
+at import time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mirrornode.errors import ConfigError
+
+DEFAULT_SWARM_PORT = 4101
+DEFAULT_PEER_PLANE_PORT = 4102
+DEFAULT_GATEWAY_PORT = 8090
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorConfig:
+    """One HTTP mirror: a trustless gateway, or a base URL under which files lie by path."""
+
+    url: str = ""
+    region: str = ""  # free label, shown in tables; "" means none
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmConfig:
+    """The libp2p side: who we are and whom we know."""
+
+    mode: str = "lan"  # "lan": private addresses and /ipfs/lan/kad/1.0.0
+    listen: tuple[str, ...] = ()  # multiaddrs; empty means /ip4/0.0.0.0/tcp/4101 or a free port
+    bootstrap: tuple[str, ...] = ()  # multiaddrs ending in /p2p/<peer id>
+    mdns: bool = True  # find and be found on the local network without any setting
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPlaneConfig:
+    """HTTPS for ticket holders: bulk bytes between our own nodes."""
+
+    address: str = ""  # "host:port"; empty means 0.0.0.0:4102, or a free port when that is taken
+    plain: bool = False  # True: no TLS, twice as fast; content is still verified, privacy is not
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """Plain HTTP for tools and browsers on this machine."""
+
+    address: str = ""  # "host:port"; empty means 127.0.0.1:8090, or a free port when that is taken
+    enabled: bool = True  # False: no gateway at all (short-lived commands)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a node needs to know before it starts."""
+
+    home: Path = Path()
+    share: tuple[str, ...] = ()  # paths that `serve` adds in place when it starts
+    mirror: tuple[MirrorConfig, ...] = ()
+    swarm: SwarmConfig = field(default_factory=SwarmConfig)
+    peer_plane: PeerPlaneConfig = field(default_factory=PeerPlaneConfig)
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
+
+
+def default_home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return `$MIRRORNODE_HOME`, or the user's data directory for mirrornode."""
+    if from_env := environ.get("MIRRORNODE_HOME"):
+        return Path(from_env).expanduser().absolute()
+    from platformdirs import user_data_path
+
+    return user_data_path("mirrornode", appauthor=False)
+
+
+def load_config(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the config file of `home` and the environment.
+
+    Raises:
+        ConfigError: Unknown key, wrong type, or a file that is not TOML.
+    """
+    home = (home or default_home(environ)).expanduser().absolute()
+    path = home / "config.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        values = {}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot read {path}: {exc}", origin=str(path)) from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path} is not valid TOML: {exc}", origin=str(path)) from exc
+    config = _build(Config, values, prefix="", origin=str(path))
+    return _with_environment(dataclasses.replace(config, home=home), environ)
+
+
+def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
+    """Apply `MIRRORNODE_<SECTION>_<KEY>`, lists separated by commas."""
+    for section_name in ("swarm", "peer_plane", "gateway"):
+        section = getattr(config, section_name)
+        changes: dict[str, Any] = {}
+        for item in dataclasses.fields(section):
+            variable = f"MIRRORNODE_{section_name}_{item.name}".upper()
+            text = environ.get(variable)
+            if text is None:
+                continue
+            current = getattr(section, item.name)
+            value: Any = text
+            if isinstance(current, tuple):
+                value = [part.strip() for part in text.split(",") if part.strip()]
+            elif isinstance(current, bool):
+                if text.lower() not in ("0", "1", "true", "false"):
+                    raise ConfigError(
+                        f"{variable} must be true or false", key=item.name, origin=variable
+                    )
+                value = text.lower() in ("1", "true")
+            changes[item.name] = _convert(current, value, item.name, variable)
+        if changes:
+            config = dataclasses.replace(
+                config, **{section_name: dataclasses.replace(section, **changes)}
+            )
+    return config
+
+
+_T = TypeVar("_T")
+
+
+def _build(cls: type[_T], values: Mapping[str, Any], *, prefix: str, origin: str) -> _T:
+    known = {
+        item.name: item
+        for item in dataclasses.fields(cls)  # type: ignore[arg-type]  # only dataclasses come here
+        if item.name not in ("home", "enabled")
+    }
+    changes: dict[str, Any] = {}
+    defaults = cls()
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(known)}"
+            raise ConfigError(f"unknown setting {name} in {origin}{hint}", key=name, origin=origin)
+        changes[key] = _convert(getattr(defaults, key), value, name, origin)
+    return dataclasses.replace(defaults, **changes)  # type: ignore[type-var]
+
+
+def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} in {origin} must be a table", key=name, origin=origin)
+        return _build(type(default), value, prefix=f"{name}.", origin=origin)
+    if name == "mirror":
+        if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+            raise ConfigError(f"{name} in {origin} is written [[mirror]]", key=name, origin=origin)
+        return tuple(_build(MirrorConfig, v, prefix="mirror.", origin=origin) for v in value)
+    if isinstance(default, tuple):
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(
+                f"{name} in {origin} must be a list of strings", key=name, origin=origin
+            )
+        return tuple(value)
+    if not isinstance(value, type(default)):
+        raise ConfigError(
+            f"{name} in {origin} must be a {type(default).__name__}", key=name, origin=origin
+        )
+    if name == "swarm.mode" and value != "lan":
+        raise ConfigError(
+            f'{name} = "{value}" in {origin}: only "lan" is known', key=name, origin=origin
+        )
+    return value
