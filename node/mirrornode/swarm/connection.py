@@ -1,0 +1,298 @@
+"""One connection to one peer, from the end of the handshake to the end of the socket.
+
+Runs its multiplexer, accepts and answers the peer's streams, opens ours, identifies the peer.
+Which connections exist and who is told about them is the business of `island`. Everything that
+a peer can make us hold is bounded here: streams, frames, time. What goes beyond is reset and
+counted, and never ends more than the stream, or at worst the connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamError
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
+
+from mirrornode.errors import (
+    MirrorError,
+    RemoteProtocolError,
+    SourceGone,
+    SourceRefused,
+    SourceTooSlow,
+)
+from mirrornode.swarm.identify import (
+    IDENTIFY,
+    IDENTIFY_PUSH,
+    MAX_MESSAGE_BYTES,
+    Identification,
+    decode_identify,
+)
+from mirrornode.swarm.streams import FramedStream
+
+if TYPE_CHECKING:
+    from mirrornode.swarm.yamux import SteadyYamux
+
+PING = "/ipfs/ping/1.0.0"
+PING_BYTES = 32
+BUILT_IN = frozenset({IDENTIFY, IDENTIFY_PUSH, PING})
+MAX_INBOUND_STREAMS = 128  # of one connection at a time, whatever their protocol
+NEGOTIATE_TIMEOUT_S = 10.0
+IDENTIFY_TIMEOUT_S = 10.0
+IDLE_TIMEOUT_S = 60.0  # between two requests on one stream
+RESPOND_TIMEOUT_S = 120.0  # a responder past this is stuck and must not keep its slot
+SEND_TIMEOUT_S = 60.0  # one answer of some MiB over a slow link
+LINGER_S = 30.0  # how long a stream that we are done with may wait for the peer's close
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What answers one protocol.
+
+    Attributes:
+        respond: From peer id and request to answer; None sends none. Runs in trio.
+        max_request_bytes: Larger frames reset the stream.
+        slots: Requests beyond its tokens wait; a peer waits on at most its own streams.
+    """
+
+    respond: Callable[[str, bytes], Awaitable[bytes | None]]
+    max_request_bytes: int
+    slots: trio.CapacityLimiter
+
+
+class ConnectionHost(Protocol):
+    """What a connection needs of the node that it belongs to."""
+
+    @property
+    def services(self) -> Mapping[str, Service]: ...
+
+    def identify_message(self, observed: str) -> bytes: ...
+
+    def identified(self, connection: Connection) -> None: ...
+
+    def count(self, event: str) -> None: ...
+
+
+class Connection:
+    """A live connection.
+
+    Driven by: the host runs `run` in a task of its own and may use the rest until it ends.
+    """
+
+    def __init__(
+        self, mux: SteadyYamux, host: ConnectionHost, *, peer_id: str, address: str, outbound: bool
+    ) -> None:
+        """Take over a fresh multiplexer; `address` is the peer's multiaddr without `/p2p`."""
+        self.peer_id = peer_id
+        self.address = address
+        self.outbound = outbound
+        self.identification: Identification | None = None
+        self.opened_at = trio.current_time()
+        self.is_retiring = False  # superseded by another connection to the same peer
+        self.ready = trio.Event()  # identified, or ended before that
+        self._mux = mux
+        self._host = host
+        self._inbound = 0
+        self._lingering: deque[tuple[float, FramedStream]] = deque()
+
+    @property
+    def is_usable(self) -> bool:
+        """True from the peer's identification until the connection is known to end."""
+        return self.identification is not None and self._mux.is_usable
+
+    @property
+    def is_idle(self) -> bool:
+        """True when neither side has a stream in use."""
+        return self._inbound == 0 and self._mux.open_outbound_count == 0
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._mux.abort()
+
+    async def finish(self) -> None:
+        """End the connection after sending what is queued, within 0.3 s."""
+        await self._mux.finish()
+
+    async def run(self) -> None:
+        """Serve the connection until it ends; never raises because of what the peer does."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._run_mux, nursery.cancel_scope)
+                nursery.start_soon(self._mux.run_writer)
+                nursery.start_soon(self._sweep)
+                await self._mux.event_started.wait()
+                nursery.start_soon(self._accept_streams, nursery)
+                await self._identify()
+        finally:
+            await self._mux.release()
+            self.ready.set()
+
+    async def request(self, protocol: str, payload: bytes, max_response_bytes: int) -> bytes:
+        """Send one request on a stream of its own and return the answer; see `Swarm.request`."""
+        async with self._opened_stream() as stream:
+            await stream.send_only(protocol, payload, is_known=self._is_known(protocol))
+            answer = await stream.read_frame(max_response_bytes)
+            if answer is None:
+                raise SourceRefused(
+                    f"{self.peer_id} gave no answer to {protocol}", source_id=self.peer_id
+                )
+            return answer
+
+    async def notify(self, protocol: str, payload: bytes) -> None:
+        """Send one message on a stream of its own; see `Swarm.notify`."""
+        async with self._opened_stream() as stream:
+            await stream.send_only(protocol, payload, is_known=self._is_known(protocol))
+
+    async def push_identify(self) -> None:
+        """Tell the peer what has changed about us, if it wants to know."""
+        if self._is_known(IDENTIFY_PUSH):
+            with trio.move_on_after(IDENTIFY_TIMEOUT_S):
+                try:
+                    await self.notify(IDENTIFY_PUSH, self._host.identify_message(self.address))
+                except MirrorError as exc:
+                    log.debug("identify push failed peer=%s error=%s", self.peer_id, exc)
+
+    def _is_known(self, protocol: str) -> bool:
+        return self.identification is not None and protocol in self.identification.protocols
+
+    @contextlib.asynccontextmanager
+    async def _opened_stream(self) -> AsyncIterator[FramedStream]:
+        """Open a stream; reset it when the body fails or is cancelled, else close it."""
+        token = object()
+        try:
+            stream = FramedStream(await self._mux.open_outbound(token), self.peer_id)
+        except MuxedStreamError as exc:
+            raise SourceGone(f"{self.peer_id} has left", source_id=self.peer_id) from exc
+        try:
+            yield stream
+            await stream.close()
+        except BaseException:
+            await stream.reset()
+            raise
+        finally:
+            self._mux.give_back(token)
+        self._linger(stream)
+
+    def _linger(self, stream: FramedStream) -> None:
+        """Let the peer close its side in its own time, but not for ever."""
+        if not stream.is_finished:
+            self._lingering.append((trio.current_time() + LINGER_S, stream))
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(LINGER_S / 2)
+            while self._lingering and self._lingering[0][0] <= trio.current_time():
+                _, stream = self._lingering.popleft()
+                if not stream.is_finished:
+                    await stream.reset()
+
+    async def _run_mux(self, everything: trio.CancelScope) -> None:
+        try:
+            await self._mux.start()
+        except* (BaseLibp2pError, OSError, trio.TooSlowError) as group:
+            log.debug("connection ended peer=%s errors=%r", self.peer_id, group.exceptions)
+        everything.cancel()
+
+    async def _identify(self) -> None:
+        """Ask the peer who it says it is; a peer that cannot say that is of no use to us."""
+        try:
+            with trio.fail_after(IDENTIFY_TIMEOUT_S):
+                async with self._opened_stream() as stream:
+                    await stream.propose(IDENTIFY)
+                    message = await stream.read_frame(MAX_MESSAGE_BYTES)
+                    if message is None:
+                        raise RemoteProtocolError(f"{self.peer_id} sent no identify message")
+                    identification = decode_identify(message)
+        except (MirrorError, trio.TooSlowError) as exc:
+            log.debug("identify failed peer=%s error=%s", self.peer_id, exc)
+            self._host.count("unidentified")
+            self.abort()
+            return
+        self._accept_identification(identification)
+
+    def _accept_identification(self, identification: Identification) -> None:
+        if identification == self.identification:
+            return
+        self.identification = identification
+        self._host.identified(self)
+        self.ready.set()
+
+    async def _accept_streams(self, nursery: trio.Nursery) -> None:
+        """Take every stream at once: the multiplexer stands still while one waits here."""
+        while True:
+            try:
+                stream = await self._mux.accept_stream()
+            except MuxedConnUnavailable:
+                return
+            assert isinstance(stream, YamuxStream)
+            framed = FramedStream(stream, self.peer_id)
+            if self._inbound >= MAX_INBOUND_STREAMS:
+                self._host.count("stream over limit")
+                await framed.reset()
+                continue
+            self._inbound += 1
+            nursery.start_soon(self._answer_stream, framed)
+
+    async def _answer_stream(self, stream: FramedStream) -> None:
+        try:
+            with trio.fail_after(NEGOTIATE_TIMEOUT_S):
+                protocol = await stream.accept(self._is_spoken)
+            if protocol in BUILT_IN:
+                await self._answer_built_in(protocol, stream)
+            else:
+                await self._answer_requests(self._host.services[protocol], stream)
+            await stream.close()
+        except SourceGone:
+            await stream.reset()
+        except (RemoteProtocolError, SourceTooSlow, trio.TooSlowError) as exc:
+            log.debug("stream reset peer=%s reason=%s", self.peer_id, exc or "too slow")
+            self._host.count("stream reset")
+            await stream.reset()
+        except Exception:  # the boundary of one stream: a failing responder ends nothing else
+            log.exception("responder failed peer=%s", self.peer_id)
+            self._host.count("responder failed")
+            await stream.reset()
+        finally:
+            self._inbound -= 1
+
+    def _is_spoken(self, protocol: str) -> bool:
+        return protocol in BUILT_IN or protocol in self._host.services
+
+    async def _answer_requests(self, service: Service, stream: FramedStream) -> None:
+        """Answer the requests of one stream in order, until the peer closes its side."""
+        while True:
+            with trio.fail_after(IDLE_TIMEOUT_S):
+                request = await stream.read_frame(service.max_request_bytes)
+            if request is None:
+                return
+            async with service.slots:
+                with trio.fail_after(RESPOND_TIMEOUT_S):
+                    answer = await service.respond(self.peer_id, request)
+            if answer is not None:
+                with trio.fail_after(SEND_TIMEOUT_S):
+                    await stream.write_frame(answer)
+
+    async def _answer_built_in(self, protocol: str, stream: FramedStream) -> None:
+        if protocol == IDENTIFY:
+            with trio.fail_after(SEND_TIMEOUT_S):
+                await stream.write_frame(self._host.identify_message(self.address))
+        elif protocol == IDENTIFY_PUSH:
+            with trio.fail_after(IDENTIFY_TIMEOUT_S):
+                message = await stream.read_frame(MAX_MESSAGE_BYTES)
+            if message is not None and self.identification is not None:
+                self._accept_identification(decode_identify(message, self.identification))
+        else:
+            while True:
+                with trio.fail_after(IDLE_TIMEOUT_S):
+                    echo = await stream.read_exactly(PING_BYTES)
+                    if echo is None:
+                        return
+                    await stream.write(echo)

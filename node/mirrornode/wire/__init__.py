@@ -1,0 +1,1 @@
+"""Codecs and state machines of our protocols. No I/O."""

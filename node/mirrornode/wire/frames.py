@@ -1,0 +1,82 @@
+"""Length-prefixed frames on a byte stream: uvarint length, then that many bytes.
+
+The framing of Kademlia, identify, Bitswap and multistream-select messages, and of our own
+protocols. Pure: bytes in, frames out; who reads and writes the stream is not known here.
+Spec: libp2p "Protobuf messages are prefixed with their length as an unsigned varint";
+multiformats/unsigned-varint for the minimal form.
+"""
+
+from __future__ import annotations
+
+from mirrornode.content.varint import encode_uvarint
+from mirrornode.errors import RemoteProtocolError
+
+MAX_PREFIX_BYTES = 5  # 35 bits of length: no frame that we accept comes near it
+
+
+def encode_frame(payload: bytes) -> bytes:
+    """Return `payload` with its length before it."""
+    return encode_uvarint(len(payload)) + payload
+
+
+class FrameDecoder:
+    """Cuts the bytes of one stream direction into frames.
+
+    Driven by: whoever reads the stream calls `feed` with what arrived and then `next_frame` until
+    it returns None. The limit is given per frame, because one stream may carry a negotiation of
+    short lines first and large messages later. It holds what was fed and not yet taken; the
+    reader keeps that small by taking frames before it reads on.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    @property
+    def is_empty(self) -> bool:
+        """True between two frames: an end of stream here is a clean one."""
+        return not self._buffer
+
+    def feed(self, chunk: bytes) -> None:
+        """Add bytes that arrived."""
+        self._buffer += chunk
+
+    def next_frame(self, max_bytes: int) -> bytes | None:
+        """Return the next whole frame, or None when more bytes are needed.
+
+        Raises:
+            RemoteProtocolError: The length is more than `max_bytes` or is not a minimal uvarint.
+                It is raised as soon as the prefix is there, before the body is.
+        """
+        prefix = self._prefix()
+        if prefix is None:
+            return None
+        length, start = prefix
+        if length > max_bytes:
+            raise RemoteProtocolError(f"a frame of {length} bytes, at most {max_bytes} are allowed")
+        if len(self._buffer) < start + length:
+            return None
+        return self._take(start, start + length)
+
+    def take_exactly(self, size_bytes: int) -> bytes | None:
+        """Return the next `size_bytes` raw bytes, or None when they have not all arrived."""
+        if len(self._buffer) < size_bytes:
+            return None
+        return self._take(0, size_bytes)
+
+    def _take(self, start: int, stop: int) -> bytes:
+        taken = bytes(memoryview(self._buffer)[start:stop])
+        del self._buffer[:stop]
+        return taken
+
+    def _prefix(self) -> tuple[int, int] | None:
+        """Return the length that the prefix says and where the body starts."""
+        value = 0
+        for index, byte in enumerate(self._buffer[:MAX_PREFIX_BYTES]):
+            value |= (byte & 0x7F) << (7 * index)
+            if byte < 0x80:
+                if byte == 0 and index:
+                    raise RemoteProtocolError("a frame length is not written in its shortest form")
+                return value, index + 1
+        if len(self._buffer) >= MAX_PREFIX_BYTES:
+            raise RemoteProtocolError("a frame length is longer than five bytes")
+        return None

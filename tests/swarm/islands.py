@@ -1,0 +1,149 @@
+"""Islands and raw peers for tests that run in trio alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
+
+from mirrornode.swarm.addresses import TcpAddress
+from mirrornode.swarm.connection import Service
+from mirrornode.swarm.dial import connect_tcp
+from mirrornode.swarm.identity import Identity
+from mirrornode.swarm.island import Island, IslandSettings
+from mirrornode.swarm.links import PeerLink
+from mirrornode.swarm.streams import FramedStream
+from mirrornode.swarm.upgrade import Upgrader
+from mirrornode.swarm.yamux import Liveness, SteadyYamux
+
+TEST_TIMEOUT_S = 30.0
+LOOPBACK = TcpAddress("ip4", "127.0.0.1", 0)
+
+
+def in_trio(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Turn an async test into one that runs under trio, with a time limit."""
+
+    async def limited() -> None:
+        with trio.fail_after(TEST_TIMEOUT_S):
+            await test()
+
+    def run() -> None:
+        trio.run(limited)
+
+    run.__name__ = test.__name__
+    run.__doc__ = test.__doc__
+    return run
+
+
+class Watcher:
+    """Remembers what an island tells, and lets tests wait for it."""
+
+    def __init__(self) -> None:
+        self.links: dict[str, PeerLink] = {}
+        self._changed = trio.Event()
+
+    def link_up(self, link: PeerLink) -> None:
+        self.links[link.peer_id] = link
+        self._signal()
+
+    def link_down(self, peer_id: str) -> None:
+        del self.links[peer_id]
+        self._signal()
+
+    async def until(self, condition: Callable[[dict[str, PeerLink]], bool]) -> None:
+        while not condition(self.links):
+            await self._changed.wait()
+
+    def _signal(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+@contextlib.asynccontextmanager
+async def running_island(
+    *, liveness: Liveness | None = None
+) -> AsyncIterator[tuple[Island, Watcher]]:
+    """Run an island on a free loopback port."""
+    watcher = Watcher()
+    settings = IslandSettings(
+        Identity.generate(), "test/1", (LOOPBACK,), (), {}, liveness or Liveness()
+    )
+    island = Island(settings, watcher)
+    async with trio.open_nursery() as nursery:
+        ready = _Ready()
+        nursery.start_soon(partial(island.run, task_status=ready))
+        await ready.event.wait()
+        yield island, watcher
+        nursery.cancel_scope.cancel()
+
+
+class _Ready:
+    """Told by an island that it listens."""
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+
+    def started(self) -> None:
+        self.event.set()
+
+
+@dataclass
+class RawPeer:
+    """A connection to an island that does only what the test does with it."""
+
+    peer_id: str
+    mux: SteadyYamux
+    reading: trio.CancelScope
+
+    def freeze(self) -> None:
+        """Stop reading, like a process that is stopped; the socket stays open."""
+        self.reading.cancel()
+
+    async def opened(self, protocol: str) -> FramedStream:
+        """Open a stream and agree on `protocol`."""
+        stream = FramedStream(await self.mux.open_outbound(object()), "island")
+        await stream.propose(protocol)
+        return stream
+
+
+@contextlib.asynccontextmanager
+async def raw_peer(island: Island) -> AsyncIterator[RawPeer]:
+    """Connect to an island; the peer answers pings and identify, nothing else."""
+    identity = Identity.generate()
+    tcp = await connect_tcp(island.announced.current()[0])
+    mux = await Upgrader(identity, Liveness()).outbound(tcp, island.peer_id)
+    peer = RawPeer(identity.peer_id, mux, trio.CancelScope())
+
+    async def read() -> None:
+        with peer.reading:
+            await mux.start()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mux.run_writer)
+        nursery.start_soon(read)
+        nursery.start_soon(_answer_identify, mux)
+        await mux.event_started.wait()
+        yield peer
+        nursery.cancel_scope.cancel()
+    await mux.release()
+
+
+async def _answer_identify(mux: SteadyYamux) -> None:
+    """Answer the island's identify, the first stream that it opens, with an empty message."""
+    accepted = await mux.accept_stream()
+    assert isinstance(accepted, YamuxStream)
+    stream = FramedStream(accepted, "island")
+    await stream.accept(lambda protocol: protocol == "/ipfs/id/1.0.0")
+    await stream.write_frame(b"")
+    await stream.close()
+
+
+def service(
+    respond: Callable[[str, bytes], Awaitable[bytes | None]], *, max_request_bytes: int = 1000
+) -> Service:
+    """Return a service for `Island.serve`."""
+    return Service(respond, max_request_bytes, trio.CapacityLimiter(64))

@@ -1,0 +1,142 @@
+"""What a peer can do to an island through a raw connection, well-behaved or not."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import trio
+
+from mirrornode.errors import SourceGone, SourceRefused
+from mirrornode.swarm.connection import MAX_INBOUND_STREAMS
+from mirrornode.swarm.dial import connect_tcp
+from mirrornode.swarm.streams import FramedStream
+from mirrornode.swarm.yamux import MAX_BUFFERED_BYTES, Liveness
+from swarm.islands import in_trio, raw_peer, running_island, service
+
+
+async def echo(peer_id: str, request: bytes) -> bytes | None:
+    return None if request == b"quiet" else request[::-1]
+
+
+@in_trio
+async def test_serve_when_several_requests_on_a_stream_then_answered_in_order() -> None:
+    async with running_island() as (island, _), raw_peer(island) as peer:
+        island.serve("/echo", service(echo))
+        stream = await peer.opened("/echo")
+        for request in (b"one", b"quiet", b"", b"two"):
+            await stream.write_frame(request)
+        assert [await stream.read_frame(100) for _ in range(3)] == [b"eno", b"", b"owt"]
+        await stream.close()
+        assert await stream.read_frame(100) is None
+
+
+@in_trio
+async def test_serve_when_protocol_is_second_choice_then_agreed_on() -> None:
+    async with running_island() as (island, _), raw_peer(island) as peer:
+        island.serve("/echo", service(echo))
+        stream = FramedStream(await peer.mux.open_outbound(object()), "island")
+        await stream.write_frame(b"/multistream/1.0.0\n")
+        for proposal, answer in ((b"/none\n", b"na\n"), (b"/echo\n", b"/echo\n")):
+            await stream.write_frame(proposal)
+            if proposal == b"/none\n":
+                assert await stream.read_frame(100) == b"/multistream/1.0.0\n"
+            assert await stream.read_frame(100) == answer
+        await stream.write_frame(b"one")
+        assert await stream.read_frame(100) == b"eno"
+
+
+@in_trio
+async def test_serve_when_frame_is_oversize_then_stream_is_reset_and_the_link_stays() -> None:
+    async with running_island() as (island, watcher), raw_peer(island) as peer:
+        island.serve("/echo", service(echo))
+        stream = await peer.opened("/echo")
+        await stream.write_frame(bytes(1001))
+        with pytest.raises(SourceGone):
+            await stream.read_frame(100)
+        assert island.counters["stream reset"] == 1
+        stream = await peer.opened("/echo")
+        await stream.write_frame(bytes(1000))
+        assert await stream.read_frame(1000) == bytes(1000)
+        await watcher.until(lambda links: peer.peer_id in links)
+
+
+@in_trio
+async def test_serve_when_protocol_is_unknown_then_refused() -> None:
+    async with running_island() as (island, _), raw_peer(island) as peer:
+        with pytest.raises(SourceRefused, match="does not speak /none"):
+            await peer.opened("/none")
+
+
+@in_trio
+async def test_streams_when_more_than_allowed_then_the_rest_is_reset() -> None:
+    release = trio.Event()
+
+    async def wait(peer_id: str, request: bytes) -> bytes:
+        await release.wait()
+        return b"done"
+
+    async with running_island() as (island, watcher), raw_peer(island) as peer:
+        island.serve("/wait", service(wait))
+        await watcher.until(lambda links: peer.peer_id in links)
+        streams = [await peer.opened("/wait") for _ in range(MAX_INBOUND_STREAMS)]
+        for stream in streams:
+            await stream.write_frame(b"")
+        with pytest.raises(SourceGone):
+            await peer.opened("/wait")
+        assert island.counters["stream over limit"] == 1
+        release.set()
+        for stream in streams:
+            assert await stream.read_frame(10) == b"done"
+            await stream.close()
+            assert await stream.read_frame(10) is None
+
+
+@in_trio
+async def test_ping_when_asked_then_echoes() -> None:
+    async with running_island() as (island, _), raw_peer(island) as peer:
+        stream = await peer.opened("/ipfs/ping/1.0.0")
+        for byte in (b"a", b"b"):
+            await stream.write(32 * byte)
+            assert await stream.read_exactly(32) == 32 * byte
+
+
+@in_trio
+async def test_liveness_when_peer_is_frozen_then_link_goes_down() -> None:
+    liveness = Liveness(ping_every_s=0.01, answer_within_s=0.2)
+    async with running_island(liveness=liveness) as (island, watcher), raw_peer(island) as peer:
+        await watcher.until(lambda links: peer.peer_id in links)
+        peer.freeze()
+        await watcher.until(lambda links: peer.peer_id not in links)
+
+
+@in_trio
+async def test_window_when_ignored_then_connection_ends() -> None:
+    async def wait(peer_id: str, request: bytes) -> bytes:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with running_island() as (island, watcher), raw_peer(island) as peer:
+        island.serve("/wait", service(wait))
+        await watcher.until(lambda links: peer.peer_id in links)
+        stream = await peer.mux.open_outbound(object())
+        framed = FramedStream(stream, "island")
+        await framed.propose("/wait")
+        await framed.write_frame(b"")
+        stream.send_window = 2 * MAX_BUFFERED_BYTES
+        with pytest.raises(SourceGone):
+            await framed.write(bytes(2 * MAX_BUFFERED_BYTES))
+        await watcher.until(lambda links: peer.peer_id not in links)
+
+
+@in_trio
+async def test_listener_when_garbage_arrives_then_counted_and_goes_on() -> None:
+    async with running_island() as (island, watcher):
+        garbage = await connect_tcp(island.announced.current()[0])
+        await garbage.send_all(b"GET / HTTP/1.1\r\n\r\n" + bytes(range(256)))
+        with contextlib.suppress(trio.BrokenResourceError):
+            while await garbage.receive_some():
+                pass
+        assert island.counters["handshake failed"] == 1
+        async with raw_peer(island) as peer:
+            await watcher.until(lambda links: peer.peer_id in links)
