@@ -1,0 +1,1 @@
+"""The always-on bootstrap program: a DHT server that keeps no blocks."""

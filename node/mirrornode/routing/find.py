@@ -1,0 +1,237 @@
+"""Who has a target: connected peers first, then the DHT, then whoever turns up while we wait.
+
+A found peer has shown a ticket that says it holds one of the roots; finding goes on until the
+caller stops asking, because on a LAN the best source may be switched on a minute later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from mirrornode.errors import MirrorError, SourceError, TargetError
+from mirrornode.wire import ticket as tickets
+
+if TYPE_CHECKING:
+    from mirrornode.content.cid import Cid
+    from mirrornode.routing.kad.node import ProviderRecord
+    from mirrornode.swarm.node import PeerLink
+    from mirrornode.wire.ticket import Ticket
+
+log = logging.getLogger(__name__)
+
+ASK_TIMEOUT_S = 10.0
+DHT_TIMEOUT_S = 20.0
+DHT_AGAIN_S = 5.0  # between two rounds of asking the DHT
+ASK_AGAIN_S = 3.0  # between two rounds of asking connected peers that had nothing
+MAX_DHT_ROOTS = 4  # roots looked up in the DHT; peers found there are asked about all
+MAX_ASKING = 16
+
+
+class SwarmPort(Protocol):
+    """What finding needs of the swarm."""
+
+    @property
+    def peer_id(self) -> str: ...
+    def links(self) -> list[PeerLink]: ...
+    def link(self, peer_id: str) -> PeerLink | None: ...
+    def on_peer(self, callback: Callable[[PeerLink], None]) -> Callable[[], None]: ...
+    async def dial(
+        self, peer_id: str, addresses: Sequence[str], *, timeout_s: float = 10
+    ) -> None: ...
+    async def request(
+        self,
+        peer_id: str,
+        protocol: str,
+        payload: bytes,
+        *,
+        timeout_s: float = 10,
+        max_response_bytes: int = 4 << 20,
+    ) -> bytes: ...
+
+
+class DhtPort(Protocol):
+    """What finding needs of the DHT."""
+
+    async def wait_for_peers(self) -> None: ...
+
+    def find_providers(
+        self, multihash: bytes, *, count: int = 20, timeout_s: float = 30.0
+    ) -> AsyncIterator[ProviderRecord]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A peer with a ticket that holds at least one of the asked roots."""
+
+    peer_id: str
+    ticket: Ticket
+    near_host: str  # the IP address we already talk to it through; "" when unknown
+
+
+class Finder:
+    """Finds peers for roots; one a node, used by many transfers."""
+
+    def __init__(self, swarm: SwarmPort, dht: DhtPort) -> None:
+        self._swarm = swarm
+        self._dht = dht
+
+    async def ask(self, peer_id: str, roots: Sequence[Cid]) -> Found:
+        """Ask one connected peer for a ticket.
+
+        Raises:
+            SourceError: It left, is slow, or does not speak our protocol.
+            RemoteProtocolError: Its answer is malformed.
+        """
+        roots = roots[: tickets.MAX_ROOTS]
+        answer = await self._swarm.request(
+            peer_id,
+            tickets.PROTOCOL,
+            tickets.encode_request(roots),
+            timeout_s=ASK_TIMEOUT_S,
+            max_response_bytes=tickets.MAX_ANSWER_BYTES,
+        )
+        link = self._swarm.link(peer_id)
+        near_host = _ip_of(link.address) if link is not None else ""
+        return Found(peer_id, tickets.decode_ticket(answer, roots), near_host)
+
+    async def find(self, roots: Sequence[Cid], peers: Sequence[str] = ()) -> AsyncIterator[Found]:
+        """Yield peers that hold any of `roots`, each again when it has come back; never ends.
+
+        Args:
+            roots: The target first; at most `MAX_ROOTS` are asked about.
+            peers: Multiaddrs with /p2p/ to dial besides.
+
+        Raises:
+            TargetError: One of `peers` is not such a multiaddr.
+        """
+        dials = [split_peer(address) for address in peers]
+        search = _Search(self._swarm, self._dht, self, roots)
+        async with search.running(dials):
+            while True:
+                yield await search.found.get()
+
+
+class _Search:
+    """One `find`: a few tasks that feed one queue."""
+
+    def __init__(
+        self, swarm: SwarmPort, dht: DhtPort, finder: Finder, roots: Sequence[Cid]
+    ) -> None:
+        self._swarm = swarm
+        self._dht = dht
+        self._finder = finder
+        self._roots = roots
+        self.found: asyncio.Queue[Found] = asyncio.Queue(maxsize=64)
+        self._holders: set[str] = set()
+        self._asking: set[str] = set()
+        self._limit = asyncio.Semaphore(MAX_ASKING)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self, dials: Sequence[tuple[str, str]]) -> AsyncIterator[None]:
+        """Run the tasks of the search for the length of the block."""
+        stop_listening = self._swarm.on_peer(self._met)
+        try:
+            for peer_id, address in dials:
+                self._spawn(self._dial_again_and_again(peer_id, [address]))
+            self._spawn(self._ask_connected())
+            for root in self._roots[:MAX_DHT_ROOTS]:
+                self._spawn(self._look_up(root))
+            yield
+        finally:
+            stop_listening()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            log.error("finding task failed", exc_info=failure)
+
+    def _met(self, link: PeerLink) -> None:
+        # Seen anew: it may be back after it failed a running transfer.
+        self._holders.discard(link.peer_id)
+        self._spawn(self._ask(link.peer_id))
+
+    async def _ask_connected(self) -> None:
+        while True:
+            for link in self._swarm.links():
+                if link.peer_id not in self._holders:
+                    self._spawn(self._ask(link.peer_id))
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    async def _look_up(self, root: Cid) -> None:
+        while True:
+            await self._dht.wait_for_peers()
+            async for record in self._dht.find_providers(root.multihash, timeout_s=DHT_TIMEOUT_S):
+                if record.peer_id not in self._holders:
+                    self._spawn(self._dial_and_ask(record.peer_id, record.addresses))
+            await asyncio.sleep(DHT_AGAIN_S)
+
+    async def _dial_again_and_again(self, peer_id: str, addresses: Sequence[str]) -> None:
+        while True:
+            await self._dial_and_ask(peer_id, addresses)
+            await asyncio.sleep(DHT_AGAIN_S)
+
+    async def _dial_and_ask(self, peer_id: str, addresses: Sequence[str]) -> None:
+        if peer_id == self._swarm.peer_id:
+            return
+        with suppress(SourceError):
+            await self._swarm.dial(peer_id, addresses)
+            await self._ask(peer_id)
+
+    async def _ask(self, peer_id: str) -> None:
+        if peer_id in self._asking or peer_id in self._holders:
+            return
+        link = self._swarm.link(peer_id)
+        if link is None or tickets.PROTOCOL not in link.protocols:
+            return
+        self._asking.add(peer_id)
+        try:
+            async with self._limit:
+                found = await self._finder.ask(peer_id, self._roots)
+        except MirrorError as exc:
+            log.debug("peer did not answer peer=%s reason=%s", peer_id, exc)
+            return
+        finally:
+            self._asking.discard(peer_id)
+        if found.ticket.holdings:
+            self._holders.add(peer_id)
+            await self.found.put(found)
+
+
+def split_peer(address: str) -> tuple[str, str]:
+    """Return (peer id, multiaddr without it) of `/ip4/…/tcp/…/p2p/<peer id>`.
+
+    Raises:
+        TargetError: No such multiaddr.
+    """
+    transport, separator, peer_id = address.rpartition("/p2p/")
+    if not separator or not transport.startswith("/") or not peer_id or "/" in peer_id:
+        raise TargetError(
+            f"not a peer address: {address}; it looks like /ip4/192.168.1.5/tcp/4101/p2p/12D3Koo…"
+        )
+    return peer_id, transport
+
+
+def _ip_of(address: str) -> str:
+    """Return the IP address of a multiaddr, "" when it has none."""
+    parts = address.split("/")
+    if len(parts) > 2 and parts[1] in ("ip4", "ip6"):
+        try:
+            return str(ipaddress.ip_address(parts[2]))
+        except ValueError:
+            return ""
+    return ""

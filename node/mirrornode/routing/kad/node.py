@@ -1,0 +1,355 @@
+"""The DHT of one network, driven over a swarm: joins, answers, provides and finds.
+
+The thin asyncio side of `lookup`, `table`, `records` and `server`, where the decisions are made. It
+stores no values, runs no announcement schedule (`routing.announce`) and does not look for its first
+peer (`routing.nearby`, the swarm's bootstrap): it works with whom the swarm is linked to.
+
+Spec: libp2p kad-dht; go-libp2p-kad-dht for what the spec leaves open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from mirrornode.errors import LocalProtocolError, RemoteProtocolError
+from mirrornode.routing.kad.addresses import (
+    AddressBook,
+    AddressFilter,
+    LanAddresses,
+    bare_addresses,
+)
+from mirrornode.routing.kad.keys import peer_kad_id, random_key_near
+from mirrornode.routing.kad.peers import KadPeers
+from mirrornode.routing.kad.publish import Publisher
+from mirrornode.routing.kad.records import ProviderRecord, ProviderStore
+from mirrornode.routing.kad.server import MAX_CONTENT_KEY_BYTES, KadServer
+from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL, KadSettings
+from mirrornode.routing.kad.table import RoutingTable
+from mirrornode.routing.kad.walk import Walker
+from mirrornode.wire.kad import KadMessage, MessageType, decode_message, encode_message
+from mirrornode.wire.peer_id import peer_id_to_bytes
+
+if TYPE_CHECKING:
+    from mirrornode.routing.kad.ports import Link, SwarmPort
+
+__all__ = ["Kad", "ProviderRecord"]
+
+log = logging.getLogger(__name__)
+
+MAX_REFRESH_PREFIX = 8  # bits; peers nearer to us than that come with the look-up of ourselves
+REDIALS = 3  # known peers dialled at a time when nobody is linked
+JITTER = 0.1  # of refresh times, so that a room switched on at once does not refresh at once
+
+
+class Kad:
+    """One DHT: its protocol id and its idea of a fit address.
+
+    Args:
+        swarm: Carries messages; the protocol is served on it from now on.
+        protocol: The DHT's protocol id.
+        clock: Monotonic seconds.
+        address_filter: Which addresses the network is about; None for those of LANs.
+        rng: Source of refresh targets and jitter.
+        settings: Times and bounds.
+        serve: False makes a client: it asks, but nobody asks it or keeps records with it.
+    """
+
+    def __init__(
+        self,
+        swarm: SwarmPort,
+        *,
+        protocol: str = LAN_KAD_PROTOCOL,
+        clock: Callable[[], float] = time.monotonic,
+        address_filter: AddressFilter | None = None,
+        rng: random.Random | None = None,
+        settings: KadSettings | None = None,
+        serve: bool = True,
+    ) -> None:
+        self._swarm = swarm
+        self._protocol = protocol
+        self._clock = clock
+        self._filter = address_filter or LanAddresses(swarm.addresses)
+        self._rng = rng or random.Random()
+        self._settings = settings or KadSettings()
+        self._table = RoutingTable(peer_kad_id(swarm.peer_id))
+        self._book = AddressBook()
+        self._records = ProviderStore(self._settings.records)
+        self._server = KadServer(
+            swarm.peer_id,
+            table=self._table,
+            book=self._book,
+            records=self._records,
+            address_filter=self._filter,
+            own_addresses=self._own_addresses,
+            is_connected=lambda peer_id: swarm.link(peer_id) is not None,
+        )
+        self._peers = KadPeers(
+            swarm,
+            protocol,
+            book=self._book,
+            settings=self._settings,
+            clock=clock,
+            alive=self._offer,
+            failed=self.remove_peer,
+        )
+        self._walker = Walker(
+            swarm,
+            self._peers,
+            table=self._table,
+            book=self._book,
+            address_filter=self._filter,
+            settings=self._settings,
+        )
+        self._publisher = Publisher(
+            swarm.peer_id,
+            self._peers,
+            self._walker,
+            address_filter=self._filter,
+            own_addresses=self._own_addresses,
+            settings=self._settings,
+        )
+        self._linked_servers: set[str] = set()
+        self._populated = asyncio.Event()  # set while the table holds a peer
+        self._joined = asyncio.Event()  # set when the table got its first peer, cleared by refresh
+        self._newcomer_callbacks: list[Callable[[str], None]] = []
+        if serve:
+            swarm.serve(protocol, self._respond)
+
+    @property
+    def table_size(self) -> int:
+        """How many DHT servers are in the routing table."""
+        return len(self._table)
+
+    @property
+    def record_count(self) -> int:
+        """How many keys we keep provider records of for others."""
+        return len(self._records)
+
+    async def run(self) -> None:
+        """Keep table and records fresh until cancelled."""
+        unsubscribe = (
+            self._swarm.on_peer(self._link_up),
+            self._swarm.on_peer_gone(self._link_down),
+        )
+        try:
+            for link in self._swarm.links():
+                self._link_up(link)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._refresh_loop())
+                group.create_task(self._reoffer_loop())
+                group.create_task(self._sweep_loop())
+        finally:
+            for end in unsubscribe:
+                end()
+
+    async def wait_for_peers(self) -> None:
+        """Return as soon as the routing table holds a peer."""
+        await self._populated.wait()
+
+    def on_newcomer(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call back with the peer id whenever a DHT server gets linked; returns the unsubscribe."""
+        self._newcomer_callbacks.append(callback)
+        return lambda: self._newcomer_callbacks.remove(callback)
+
+    def add_peer(self, peer_id: str) -> bool:
+        """Put a DHT server into the table; return whether it is in now."""
+        was_empty = not len(self._table)
+        is_in = self._table.add(peer_id)
+        if is_in:
+            self._populated.set()
+            if was_empty:
+                self._joined.set()
+        return is_in
+
+    def remove_peer(self, peer_id: str) -> None:
+        """Take a peer out of the table; its addresses are kept for another try."""
+        self._table.remove(peer_id)
+        if not len(self._table):
+            self._populated.clear()
+
+    def hold(self, multihashes: Iterable[bytes]) -> None:
+        """Answer that we have these, without telling anybody yet."""
+        self._server.own_keys.update(_check_key(key) for key in multihashes)
+
+    def withdraw(self, multihashes: Iterable[bytes]) -> None:
+        """Stop answering that we have these; records at other peers run out by themselves."""
+        self._server.own_keys.difference_update(multihashes)
+
+    async def provide(self, multihash: bytes) -> int:
+        """Tell the peers nearest to `multihash` that we have it.
+
+        Returns:
+            How many peers keep the record as far as can be known: those it was sent to, less those
+            that deny having it when asked. 0 when nobody is there or none of those asked kept it.
+        """
+        self.hold([multihash])
+        if not len(self._table):
+            return 0
+        return await self._publisher.publish(multihash)
+
+    async def send_record(self, peer_id: str, multihash: bytes) -> bool:
+        """Send our provider record to one peer; return whether it was sent (not: kept)."""
+        return await self._publisher.send_record(peer_id, multihash)
+
+    async def find_providers(
+        self, multihash: bytes, *, count: int = 20, timeout_s: float = 30.0
+    ) -> AsyncGenerator[ProviderRecord, None]:
+        """Yield providers of `multihash` as they are found, each peer once, never ourselves.
+
+        Ends after `count`, after `timeout_s` seconds, or when the peers nearest to the key have
+        answered. Of one answer only a part is yielded at once, the rest at the end, so that one
+        liar cannot fill the count. A record without addresses means that none is known.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        at_once = max(4, count // 4)
+        seen = {self._swarm.peer_id}
+        held_back: dict[str, ProviderRecord] = {}
+        for record in self._records.get(_check_key(multihash), self._clock()):
+            if len(seen) <= count:
+                seen.add(record.peer_id)
+                yield record
+        query = KadMessage(MessageType.GET_PROVIDERS, multihash)
+        async with aclosing(self._walker.answers(query, timeout_s)) as answers:
+            async for teller, answer in answers:
+                fresh = 0
+                for record in self._walker.claims(teller, answer):
+                    if record.peer_id in seen:
+                        continue
+                    if fresh == at_once or not record.addresses:
+                        if record.addresses or record.peer_id not in held_back:
+                            held_back[record.peer_id] = record
+                        continue
+                    if len(seen) > count:
+                        return
+                    fresh += 1
+                    seen.add(record.peer_id)
+                    yield record
+        for record in held_back.values():
+            if len(seen) > count:
+                return
+            if record.peer_id in seen:
+                continue
+            seen.add(record.peer_id)
+            if not record.addresses and (left_s := deadline - loop.time()) > 0:
+                found = await self.find_peer(record.peer_id, timeout_s=left_s)
+                record = ProviderRecord(record.peer_id, tuple(found))
+            yield record
+
+    async def find_peer(self, peer_id: str, *, timeout_s: float = 10.0) -> list[str]:
+        """Return multiaddrs (without /p2p) of a peer; empty when nobody knows it.
+
+        Raises:
+            TargetError: Not a peer id.
+        """
+        key = peer_id_to_bytes(peer_id)
+        if self._swarm.link(peer_id) is not None and self._book.get(peer_id):
+            return list(self._book.get(peer_id))
+        query = KadMessage(MessageType.FIND_NODE, key)
+        async with aclosing(self._walker.answers(query, timeout_s)) as answers:
+            async for _, answer in answers:
+                if any(peer.peer_id == peer_id for peer in answer.closer_peers) and (
+                    addresses := self._book.get(peer_id)
+                ):
+                    return list(addresses)
+        return list(self._book.get(peer_id))
+
+    async def refresh(self, *, only_near: bool = False) -> None:
+        """Look ourselves up and, unless `only_near`, a random key at each distance with peers."""
+        own_id = self._table.own_id
+        await self._walker.closest(peer_id_to_bytes(self._swarm.peer_id))
+        if only_near:
+            return
+        deepest = min(self._table.deepest_bucket(), MAX_REFRESH_PREFIX)
+        for prefix_bits in range(deepest + 1):
+            await self._walker.closest(random_key_near(own_id, prefix_bits, self._rng))
+
+    # Links and the table
+
+    def _link_up(self, link: Link) -> None:
+        self._peers.forgive(link.peer_id)
+        self._offer(link)
+        if self._protocol in link.protocols and link.peer_id not in self._linked_servers:
+            self._linked_servers.add(link.peer_id)
+            for callback in tuple(self._newcomer_callbacks):
+                callback(link.peer_id)
+
+    def _link_down(self, peer_id: str) -> None:
+        self._linked_servers.discard(peer_id)
+        self.remove_peer(peer_id)
+
+    def _offer(self, link: Link) -> None:
+        known = [link.address] if link.outbound else []
+        addresses = bare_addresses((*known, *link.listen_addresses), link.peer_id)
+        self._book.add(link.peer_id, self._filter.select(addresses, link.address))
+        if self._protocol in link.protocols:
+            self.add_peer(link.peer_id)
+        else:
+            self.remove_peer(link.peer_id)  # it has become a client
+
+    def _own_addresses(self) -> list[str]:
+        return bare_addresses(self._swarm.addresses(), self._swarm.peer_id)
+
+    async def _respond(self, peer_id: str, request: bytes) -> bytes | None:
+        link = self._swarm.link(peer_id)
+        try:
+            message = decode_message(request)
+            answer = self._server.answer(
+                peer_id, link.address if link is not None else "", message, self._clock()
+            )
+        except RemoteProtocolError as exc:
+            log.debug("dht request refused peer=%s reason=%s", peer_id, exc)
+            return None
+        if link is not None:
+            self._peers.forgive(peer_id)
+            self._offer(link)
+        return encode_message(answer) if answer is not None else None
+
+    # Upkeep
+
+    async def _refresh_loop(self) -> None:
+        settings = self._settings
+        delay_s = settings.refresh_s
+        while True:
+            try:
+                async with asyncio.timeout(delay_s * self._rng.uniform(1 - JITTER, 1 + JITTER)):
+                    await self._joined.wait()
+                self._joined.clear()
+                delay_s = settings.first_refresh_s
+            except TimeoutError:
+                delay_s = min(delay_s * 4, settings.refresh_s)
+            if len(self._table):
+                is_first = delay_s == settings.first_refresh_s
+                await self.refresh(only_near=not is_first and delay_s < settings.refresh_s)
+                log.debug("dht refreshed peers=%d", len(self._table))
+
+    async def _reoffer_loop(self) -> None:
+        """Bring linked peers back that once failed, and redial when nobody is linked."""
+        while True:
+            await asyncio.sleep(self._settings.retry_s)
+            for link in self._swarm.links():
+                if not self._peers.is_shunned(link.peer_id):
+                    self._offer(link)
+            if not len(self._table):
+                known = [peer for peer in self._book if not self._peers.is_shunned(peer)]
+                chosen = self._rng.sample(known, min(REDIALS, len(known)))
+                ping = KadMessage(MessageType.PING)
+                await asyncio.gather(*(self._peers.ask(peer, ping) for peer in chosen))
+
+    async def _sweep_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.sweep_s)
+            for _ in self._records.sweep(self._clock()):
+                await asyncio.sleep(0)
+
+
+def _check_key(multihash: bytes) -> bytes:
+    if not 0 < len(multihash) <= MAX_CONTENT_KEY_BYTES:
+        raise LocalProtocolError(f"a content key of {len(multihash)} bytes")
+    return multihash

@@ -1,0 +1,147 @@
+"""Asking one peer: dial it if need be, send a message, judge the answer.
+
+Keeps the routing table true while doing so: who answers is in, who fails is out and is left alone
+for a while, so that lookups do not knock at the same dead door again and again.
+
+Driven by: `routing.kad.node`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mirrornode.errors import MirrorError, RemoteProtocolError, SourceGone
+from mirrornode.wire.kad import KadMessage, decode_message, encode_message
+
+if TYPE_CHECKING:
+    from mirrornode.routing.kad.addresses import AddressBook
+    from mirrornode.routing.kad.ports import Link, SwarmPort
+    from mirrornode.routing.kad.settings import KadSettings
+
+log = logging.getLogger(__name__)
+
+MAX_SHUNNED_PEERS = 4096
+
+
+class KadPeers:
+    """Sends messages to peers of one DHT protocol.
+
+    Args:
+        swarm: Carries the messages.
+        protocol: The DHT's protocol id.
+        book: Where peers without a link are dialled.
+        settings: Timeouts and bounds.
+        clock: Monotonic seconds.
+        alive: Told the link of each peer that answered.
+        failed: Told the id of each peer that did not.
+    """
+
+    def __init__(
+        self,
+        swarm: SwarmPort,
+        protocol: str,
+        *,
+        book: AddressBook,
+        settings: KadSettings,
+        clock: Callable[[], float],
+        alive: Callable[[Link], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        self._swarm = swarm
+        self._protocol = protocol
+        self._book = book
+        self._settings = settings
+        self._clock = clock
+        self._alive = alive
+        self._failed = failed
+        self._shunned_until: OrderedDict[str, float] = OrderedDict()
+        self._open_requests = asyncio.Semaphore(settings.max_open_requests)
+
+    async def ask(self, peer_id: str, message: KadMessage) -> KadMessage | None:
+        """Return the peer's answer, or None when it gave no sensible one."""
+        try:
+            async with self._open_requests:
+                await self.connect(peer_id)
+                response = await self._swarm.request(
+                    peer_id,
+                    self._protocol,
+                    encode_message(message),
+                    timeout_s=self._settings.request_timeout_s,
+                    max_response_bytes=self._settings.max_response_bytes,
+                )
+            answer = decode_message(response)
+            if answer.type is not message.type:
+                raise RemoteProtocolError(f"answered {message.type.name} by {answer.type.name}")
+        except MirrorError as exc:
+            self._note_failure(peer_id, exc)
+            return None
+        self._note_success(peer_id)
+        return answer
+
+    async def tell(self, peer_id: str, message_for: Callable[[Link], KadMessage | None]) -> bool:
+        """Send a message that has no answer; return whether it was sent.
+
+        `message_for` makes it for the link it will cross, or returns None for nothing to say.
+        """
+        try:
+            async with self._open_requests:
+                link = await self.connect(peer_id)
+                message = message_for(link)
+                if message is None:
+                    return False
+                await self._swarm.notify(
+                    peer_id,
+                    self._protocol,
+                    encode_message(message),
+                    timeout_s=self._settings.request_timeout_s,
+                )
+        except MirrorError as exc:
+            self._note_failure(peer_id, exc)
+            return False
+        return True
+
+    async def connect(self, peer_id: str) -> Link:
+        """Return the link to a peer, dialling it when there is none.
+
+        Raises:
+            SourceGone: Unknown, unreachable, or it failed a moment ago.
+        """
+        if self.is_shunned(peer_id):
+            raise SourceGone("peer failed a moment ago", source_id=peer_id)
+        link = self._swarm.link(peer_id)
+        if link is None:
+            addresses = self._book.get(peer_id)
+            if not addresses:
+                raise SourceGone("peer has no known address", source_id=peer_id)
+            await self._swarm.dial(peer_id, addresses, timeout_s=self._settings.dial_timeout_s)
+            link = self._swarm.link(peer_id)
+        if link is None:
+            raise SourceGone("peer left at once", source_id=peer_id)
+        return link
+
+    def is_shunned(self, peer_id: str) -> bool:
+        """Return whether the peer failed so lately that it is not asked."""
+        return self._shunned_until.get(peer_id, 0.0) > self._clock()
+
+    def forgive(self, peer_id: str) -> None:
+        """Ask the peer again from now on: it has shown up."""
+        self._shunned_until.pop(peer_id, None)
+
+    def _note_success(self, peer_id: str) -> None:
+        self.forgive(peer_id)
+        link = self._swarm.link(peer_id)
+        if link is not None:
+            self._alive(link)
+
+    def _note_failure(self, peer_id: str, error: MirrorError) -> None:
+        log.debug("dht query failed peer=%s reason=%s", peer_id, error)
+        if not self.is_shunned(peer_id):
+            self._shunned_until[peer_id] = self._clock() + self._settings.retry_s
+            self._shunned_until.move_to_end(peer_id)
+            while len(self._shunned_until) > MAX_SHUNNED_PEERS:
+                self._shunned_until.popitem(last=False)
+        self._failed(peer_id)

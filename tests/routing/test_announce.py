@@ -1,0 +1,236 @@
+"""The announcer: what, when, how often, and records for newcomers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from contracts.announce_queue import AnnounceQueueContract
+from mirrornode.errors import CatalogUnusable
+from mirrornode.routing.announce import Announcer, AnnounceSettings
+from mirrornode.routing.kad.node import Kad
+from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL
+from mirrornode.wire.kad import KadMessage, decode_message, encode_message
+from support.dht_room import Room, multihash_of, open_room
+from support.memory_queue import MemoryQueue
+from support.virtual_time import run_virtual
+
+KEYS = [multihash_of(f"root {number}") for number in range(30)]
+HOUR_S = 3600.0
+
+
+class TestMemoryQueue(AnnounceQueueContract):
+    @pytest.fixture
+    def queue(self) -> MemoryQueue:
+        return MemoryQueue()
+
+
+@asynccontextmanager
+async def _announcing(
+    kad: Kad, queue: MemoryQueue, settings: AnnounceSettings | None = None
+) -> AsyncIterator[Announcer]:
+    clock = asyncio.get_running_loop().time
+    announcer = Announcer(kad, queue, clock=clock, rng=random.Random(3), settings=settings)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(announcer.run())
+        try:
+            yield announcer
+        finally:
+            task.cancel()
+
+
+def _queue(*keys: bytes) -> MemoryQueue:
+    queue = MemoryQueue(asyncio.get_running_loop().time)
+    queue.enqueue_announcements(keys)
+    return queue
+
+
+async def _providers(room: Room, asker: int, key: bytes) -> set[str]:
+    found = room.kads[asker].find_providers(key, timeout_s=10)
+    return {record.peer_id async for record in found}
+
+
+def test_everything_queued_is_announced_to_all_of_a_small_network() -> None:
+    async def scenario() -> None:
+        async with open_room(5) as room:
+            queue = _queue(*KEYS)
+            async with _announcing(room.kads[1], queue):
+                await asyncio.sleep(5)
+            assert queue.announce_counts() == (30, 0, 30)
+            assert [kad.record_count for kad in room.kads] == [30, 0, 30, 30, 30]
+
+    run_virtual(scenario())
+
+
+def test_announcements_are_repeated_before_records_run_out() -> None:
+    async def scenario() -> None:
+        async with open_room(3) as room:
+            queue = _queue(KEYS[0])
+            async with _announcing(room.kads[1], queue, AnnounceSettings(poll_s=900)):
+                await asyncio.sleep(10)
+                before = room.net.notices
+                await asyncio.sleep(19 * HOUR_S)
+                assert room.net.notices == before
+                await asyncio.sleep(4 * HOUR_S)
+                assert room.net.notices == before + 2
+                await asyncio.sleep(40 * HOUR_S)
+            room.net.kill(room.swarms[1].peer_id)
+            assert await _providers(room, 2, KEYS[0]) == {room.swarms[1].peer_id}
+
+    run_virtual(scenario())
+
+
+def test_announcer_waits_for_a_first_peer_and_answers_meanwhile() -> None:
+    async def scenario() -> None:
+        async with open_room(1) as room:
+            queue = _queue(KEYS[0])
+            async with _announcing(room.kads[0], queue) as announcer:
+                await asyncio.sleep(HOUR_S)
+                assert queue.due_announcements(0, 9)[0].attempts == 0
+                queue.enqueue_announcements([KEYS[1]])
+                announcer.wake()
+                await asyncio.sleep(1)
+                client = await room.start("client", serve=False)
+                await asyncio.sleep(1)
+                assert len([r async for r in client.find_providers(KEYS[1], timeout_s=5)]) == 1
+                assert queue.announce_counts()[2] == 0
+                await room.start("server")
+                await asyncio.sleep(5)
+                assert queue.announce_counts() == (2, 0, 2)
+
+    run_virtual(scenario())
+
+
+def test_wake_announces_at_once() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            queue = _queue()
+            async with _announcing(room.kads[0], queue) as announcer:
+                await asyncio.sleep(1)
+                queue.enqueue_announcements([KEYS[0]])
+                announcer.wake()
+                await asyncio.sleep(1)
+                assert queue.announce_counts() == (1, 0, 1)
+
+    run_virtual(scenario())
+
+
+def test_failed_announcements_back_off_and_succeed_later() -> None:
+    async def scenario() -> None:
+        async with open_room(1) as room:
+            queue = _queue(KEYS[0])
+            forgetful = room.net.join("forgetful")
+
+            async def forget(_: str, request: bytes) -> bytes:
+                return encode_message(KadMessage(decode_message(request).type))
+
+            forgetful.serve(LAN_KAD_PROTOCOL, forget)
+            await forgetful.dial(room.swarms[0].peer_id, room.swarms[0].listen)
+            async with _announcing(room.kads[0], queue):
+                await asyncio.sleep(600)
+                attempts = queue.due_announcements(1e12, 1)[0].attempts
+                assert 6 <= attempts <= 10
+                Kad(forgetful, clock=asyncio.get_running_loop().time)  # it keeps records now
+                await asyncio.sleep(700)
+                assert queue.announce_counts() == (1, 0, 1)
+
+    run_virtual(scenario())
+
+
+class _BusyQueue(MemoryQueue):
+    """Fails its first calls, as a catalog does that another process keeps locked."""
+
+    failures = 3
+
+    def mark_announced(self, multihash: bytes, next_at: float, ok_at: float) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise CatalogUnusable("the catalog is busy")
+        super().mark_announced(multihash, next_at, ok_at)
+
+
+def test_announcer_survives_a_busy_catalog() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            queue = _BusyQueue(asyncio.get_running_loop().time)
+            queue.enqueue_announcements(KEYS[:4])
+            async with _announcing(room.kads[0], queue):
+                await asyncio.sleep(120)
+            assert queue.announce_counts() == (4, 0, 4)
+
+    run_virtual(scenario())
+
+
+def test_dropped_roots_are_no_longer_answered_for() -> None:
+    async def scenario() -> None:
+        async with open_room(1) as room:
+            queue = _queue(*KEYS[:2])
+            async with _announcing(room.kads[0], queue) as announcer:
+                await asyncio.sleep(1)
+                queue.drop_announcements([KEYS[0]])
+                announcer.wake()
+                await asyncio.sleep(1)
+                await room.start("asker")
+                await asyncio.sleep(0.5)
+                assert await _providers(room, 1, KEYS[0]) == set()
+                assert await _providers(room, 1, KEYS[1]) == {room.swarms[0].peer_id}
+
+    run_virtual(scenario())
+
+
+def test_restarted_node_answers_for_everything_before_it_announces() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            queue = _queue(KEYS[0])
+            queue.mark_announced(KEYS[0], 1e12, 0)  # not due for ages
+            async with _announcing(room.kads[0], queue):
+                await asyncio.sleep(1)
+                assert await _providers(room, 1, KEYS[0]) == {room.swarms[0].peer_id}
+
+    run_virtual(scenario())
+
+
+def test_newcomer_of_a_small_network_is_given_all_records() -> None:
+    async def scenario() -> None:
+        async with open_room(3) as room:
+            async with _announcing(room.kads[1], _queue(*KEYS)):
+                await asyncio.sleep(5)
+                newcomer = await room.start("newcomer")
+                await asyncio.sleep(20)
+                assert newcomer.record_count == len(KEYS)
+            for swarm in room.swarms[:3]:
+                room.net.kill(swarm.peer_id)
+            assert await _providers(room, 3, KEYS[7]) == {room.swarms[1].peer_id}
+
+    run_virtual(scenario())
+
+
+def test_newcomer_is_given_records_at_a_bounded_rate() -> None:
+    async def scenario() -> None:
+        settings = AnnounceSettings(push_batch=5, push_pause_s=10)
+        async with open_room(2) as room, _announcing(room.kads[1], _queue(*KEYS), settings):
+            await asyncio.sleep(200)
+            newcomer = await room.start("newcomer", dial=room.swarms[1])
+            await asyncio.sleep(15)
+            assert newcomer.record_count == 10
+            await asyncio.sleep(60)
+            assert newcomer.record_count == len(KEYS)
+
+    run_virtual(scenario())
+
+
+def test_newcomer_that_leaves_at_once_stops_the_push() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room, _announcing(room.kads[1], _queue(*KEYS)):
+            await asyncio.sleep(200)
+            await room.start("newcomer", dial=room.swarms[1])
+            room.net.kill(room.swarms[2].peer_id)
+            before = room.net.notices
+            await asyncio.sleep(60)
+            assert room.net.notices - before <= 1
+
+    run_virtual(scenario())
