@@ -1,0 +1,1 @@
+"""What a mirror does, one use case per module."""

@@ -1,0 +1,1 @@
+"""What this node keeps: the catalog, references to the user's files, small blocks."""

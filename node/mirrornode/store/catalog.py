@@ -1,0 +1,77 @@
+"""The catalog: one SQLite file that remembers what this node has and what it was doing.
+
+`Catalog` joins the tables, each in its own module; this module opens it and keeps it true to the
+disk. All methods are synchronous and may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirrornode.store.announcements import AnnouncementTable
+from mirrornode.store.blocks import BlockTable
+from mirrornode.store.database import Database
+from mirrornode.store.files import FileTable
+from mirrornode.store.home import make_home
+from mirrornode.store.roots import RootTable
+from mirrornode.store.stamps import MISSING, look
+from mirrornode.store.transfers import TransferTable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+CATALOG_NAME = "catalog.sqlite"
+
+
+class Catalog(BlockTable, FileTable, RootTable, AnnouncementTable, TransferTable):
+    """All tables over one database; a context manager that closes it."""
+
+    def __init__(self, home: Path, database: Database) -> None:
+        super().__init__(database)
+        self.home = home
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; what other threads ask after this raises `CatalogUnusable`."""
+        self._database.close()
+
+
+def open_catalog(home: Path) -> Catalog:
+    """Open the catalog of a home, both made when missing.
+
+    Raises:
+        CatalogUnusable: Damaged, or written by a newer version.
+        PathRefused: The operating system denies access.
+        HomeLocked: Another process keeps writing to it.
+    """
+    home = home.absolute()
+    make_home(home)
+    return Catalog(home, Database(home / CATALOG_NAME))
+
+
+def refresh_states(catalog: Catalog) -> None:
+    """Look at every shared file (one stat each) and note which changed, vanished or came back.
+
+    A file that vanished and is back with its old stamp, as on a disk that was away, is served
+    again; one that changed needs `add` or `verify`.
+    """
+    marks: list[tuple[Path, str]] = []
+    for file in catalog.all_files():
+        found = look(file.path, file.stamp)
+        if found == "ok" and file.state == MISSING:
+            catalog.restore_file(file, file.stamp)
+        elif found not in ("ok", file.state):
+            marks.append((file.path, found))
+    if marks:
+        catalog.mark_files(marks)
