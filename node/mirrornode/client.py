@@ -1,0 +1,357 @@
+"""The script API: `Client` for plain programs, `AsyncClient` for asyncio ones.
+
+Both ask the daemon of their home over its control socket, and do the work in this process when
+none runs. Every call raises only `MirrorError`s.
+
+    from mirrornode import Client
+
+    client = Client()
+    added = client.add(["model.safetensors"])[0]
+    got = client.get(added.cid, "copy.safetensors", progress=print)
+    print(got.path, got.bytes_by_source)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mirrornode.config import Config, load_config
+from mirrornode.errors import DaemonGone, RemoteProtocolError
+from mirrornode.events import Added, Event, Got, Progress, from_record
+from mirrornode.version import __version__
+from mirrornode.wire.control import MAX_LINE_BYTES, decode_line, socket_path, to_exception
+
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 24 * 3600.0  # a verb may take long; progress lines come much more often
+
+PathLike = str | os.PathLike[str]
+T = TypeVar("T")
+
+
+class Client:
+    """The verbs of one home, blocking.
+
+    Args:
+        home: The node's home; None for `$MIRRORNODE_HOME` or the user's data directory.
+        config: Settings already loaded; overrides `home`.
+
+    Raises:
+        ConfigError: The home's `config.toml` or the environment is wrong.
+    """
+
+    def __init__(self, home: PathLike | None = None, *, config: Config | None = None) -> None:
+        self.config = config or load_config(Path(home) if home is not None else None)
+
+    def add(
+        self,
+        paths: Sequence[PathLike],
+        *,
+        name: str | None = None,
+        profile: str = "unixfs-v1-2025",
+        chunker: str | None = None,
+        raw_leaves: bool | None = None,
+        cid_version: int | None = None,
+        max_links: int | None = None,
+        wrap: bool = False,
+        only_hash: bool = False,
+        copy: bool = False,
+        hidden: bool = False,
+        progress: Progress | None = None,
+    ) -> list[Added]:
+        """Share files or folders in place and return one record for each path.
+
+        Args:
+            progress: Gets `AddProgress` and `Added` events; other options as on the command line.
+
+        Raises:
+            TargetError: A path that does not exist, or options that contradict each other.
+            PathRefused: The operating system denies access.
+            FileChanged: A file was written to while it was read.
+            HomeLocked: Another process owns the home and does not answer.
+        """
+        fields = {
+            "paths": [str(Path(path).expanduser().absolute()) for path in paths],
+            "name": name,
+            "profile": profile,
+            "chunker": chunker,
+            "raw_leaves": raw_leaves,
+            "cid_version": cid_version,
+            "max_links": max_links,
+            "wrap": wrap,
+            "only_hash": only_hash,
+            "copy": copy,
+            "hidden": hidden,
+        }
+        if only_hash:
+            from mirrornode.gateway import verbs
+
+            records = verbs.add(None, fields, progress or _ignore)
+        else:
+            records = self._ask("add", fields, progress, lambda: self._add_here(fields, progress))
+        return [_as(Added, record) for record in records]
+
+    def get(
+        self,
+        target: str,
+        dest: PathLike | None = None,
+        *,
+        mirrors: Sequence[str] = (),
+        peers: Sequence[str] = (),
+        timeout_s: float = 30.0,
+        progress: Progress | None = None,
+    ) -> Got:
+        """Fetch and verify a target; what was fetched is shared from then on.
+
+        Args:
+            target: A CID, `/ipfs/CID[/path]` or `ipfs://CID[/path]`.
+            dest: File or folder to write; None for the target's name in the current folder.
+            mirrors: URLs of gateways, of the file, or of a base folder (ending in a slash).
+            peers: Multiaddrs of nodes to dial besides those that are found.
+            timeout_s: Give up when nothing has arrived for so long.
+            progress: Gets `GetProgress` about five times a second, and `Note`s.
+
+        Raises:
+            TargetError: The target or destination cannot be.
+            NoProviders: Nobody reachable has it.
+            Incomplete: Some files of a folder are missing.
+            ContentError: Only wrong bytes were to be had.
+            StoreError: This machine's disk failed.
+
+        Interrupting leaves a state that the same call resumes.
+        """
+        fields = {
+            "target": target,
+            "dest": str(dest) if dest is not None else None,
+            "folder": str(Path.cwd()),
+            "mirrors": list(mirrors),
+            "peers": list(peers),
+            "timeout_s": timeout_s,
+        }
+        record = self._ask("get", fields, progress, lambda: self._get_here(fields, progress))
+        return _as(Got, record)
+
+    def ls(self) -> list[dict[str, Any]]:
+        """Return what is shared, with each item's state as of now."""
+        from mirrornode.gateway import verbs
+
+        return list(self._ask("ls", {}, None, lambda: self._with_catalog(verbs.list_roots)))
+
+    def status(self) -> dict[str, Any]:
+        """Return how the node of this home is; `running` is False without a daemon."""
+        return dict(self._ask("status", {}, None, self._status_here))
+
+    def peers(self) -> list[dict[str, Any]]:
+        """Return the peers the daemon is connected to.
+
+        Raises:
+            DaemonGone: No daemon runs for this home.
+        """
+
+        def no_daemon() -> list[dict[str, Any]]:
+            raise DaemonGone("no node runs for this home; start one with `mirrornode serve`")
+
+        return list(self._ask("peers", {}, None, no_daemon))
+
+    def verify(
+        self, target: str | None = None, *, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Re-hash what is shared, one target or all, and return what was found.
+
+        Raises:
+            TargetError: The target is not shared here.
+        """
+        from mirrornode.gateway import verbs
+
+        fields = {"target": target}
+        return dict(
+            self._ask(
+                "verify",
+                fields,
+                progress,
+                lambda: self._with_catalog(
+                    lambda catalog: verbs.verify(catalog, fields, progress or _ignore)
+                ),
+            )
+        )
+
+    # -- with a daemon ---------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        verb: str,
+        fields: dict[str, Any],
+        progress: Progress | None,
+        here: Callable[[], Any],
+    ) -> Any:
+        """Run a verb in the daemon; in this process when there is none, or when it goes away."""
+        sock = self._connect()
+        if sock is None:
+            return here()
+        try:
+            return _converse(sock, verb, fields, progress or _ignore)
+        except DaemonGone:
+            # It stopped under way. All verbs can be run again: add is incremental, get resumes.
+            return here()
+
+    def _connect(self) -> socket.socket | None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(CONNECT_TIMEOUT_S)
+        try:
+            sock.connect(str(socket_path(self.config.home)))
+        except OSError:
+            sock.close()
+            return None
+        sock.settimeout(ANSWER_TIMEOUT_S)
+        return sock
+
+    # -- without one -----------------------------------------------------------------------------
+
+    def _with_catalog(self, work: Callable[[Any], T]) -> T:
+        from mirrornode.store.catalog import open_catalog
+        from mirrornode.store.home import lock_home
+
+        with lock_home(self.config.home), open_catalog(self.config.home) as catalog:
+            return work(catalog)
+
+    def _add_here(self, fields: dict[str, Any], progress: Progress | None) -> Any:
+        from mirrornode.gateway import verbs
+
+        return self._with_catalog(lambda catalog: verbs.add(catalog, fields, progress or _ignore))
+
+    def _status_here(self) -> dict[str, Any]:
+        def totals(catalog: Any) -> dict[str, Any]:
+            files, size_bytes = catalog.file_totals()
+            return {
+                "running": False,
+                "version": __version__,
+                "home": str(self.config.home),
+                "roots": len(catalog.roots()),
+                "files": files,
+                "size_bytes": size_bytes,
+            }
+
+        return self._with_catalog(totals)
+
+    def _get_here(self, fields: dict[str, Any], progress: Progress | None) -> Any:
+        from mirrornode.daemon import open_node
+        from mirrornode.events import to_record
+        from mirrornode.gateway import verbs
+        from mirrornode.mirror.get import get
+
+        request = verbs.get_request(fields, self.config)
+
+        async def run() -> dict[str, Any]:
+            async with open_node(self.config, is_short_lived=True) as node:
+                return to_record(await get(node.ports, request, progress or _ignore))
+
+        return asyncio.run(run())
+
+
+class AsyncClient:
+    """The verbs of one home for asyncio; each call runs in a thread of its own.
+
+    Cancelling a call leaves its thread to end by itself at its next progress report.
+    """
+
+    def __init__(self, home: PathLike | None = None, *, config: Config | None = None) -> None:
+        """As `Client`."""
+        self._client = Client(home, config=config)
+
+    async def add(
+        self, paths: Sequence[PathLike], *, progress: Progress | None = None, **options: Any
+    ) -> list[Added]:
+        """As `Client.add`; `progress` is called in the event loop."""
+        return await _in_thread(
+            lambda told: self._client.add(paths, progress=told, **options), progress
+        )
+
+    async def get(
+        self,
+        target: str,
+        dest: PathLike | None = None,
+        *,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Got:
+        """As `Client.get`; `progress` is called in the event loop."""
+        return await _in_thread(
+            lambda told: self._client.get(target, dest, progress=told, **options), progress
+        )
+
+    async def ls(self) -> list[dict[str, Any]]:
+        """As `Client.ls`."""
+        return await asyncio.to_thread(self._client.ls)
+
+    async def status(self) -> dict[str, Any]:
+        """As `Client.status`."""
+        return await asyncio.to_thread(self._client.status)
+
+    async def peers(self) -> list[dict[str, Any]]:
+        """As `Client.peers`."""
+        return await asyncio.to_thread(self._client.peers)
+
+    async def verify(
+        self, target: str | None = None, *, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """As `Client.verify`; `progress` is called in the event loop."""
+        return await _in_thread(lambda told: self._client.verify(target, progress=told), progress)
+
+
+async def _in_thread(work: Callable[[Progress], T], progress: Progress | None) -> T:
+    """Run a blocking call; its events go to the event loop, a cancel ends it at its next event."""
+    from mirrornode.gateway.verbs import in_thread
+
+    loop = asyncio.get_running_loop()
+
+    def tell(event: Event) -> None:
+        if progress is not None:
+            loop.call_soon_threadsafe(progress, event)
+
+    return await in_thread(work, tell)
+
+
+def _converse(sock: socket.socket, verb: str, fields: dict[str, Any], progress: Progress) -> Any:
+    """Send one request over the control socket and return its result.
+
+    Raises:
+        DaemonGone: The connection ended before the outcome.
+        MirrorError: Whatever the verb raised in the daemon.
+    """
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = sock
+    try:
+        body = json.dumps(fields).encode()
+        connection.request("POST", f"/v1/{verb}", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        if response.status != 200:
+            raise RemoteProtocolError(f"the daemon answered {response.status} to {verb}")
+        while line := response.readline(MAX_LINE_BYTES):
+            record = decode_line(line)
+            if "result" in record:
+                return record["result"]
+            if "error" in record:
+                raise to_exception(record["error"])
+            progress(from_record(record))
+    except (OSError, http.client.HTTPException) as exc:
+        raise DaemonGone("the daemon stopped before it was done") from exc
+    finally:
+        connection.close()
+    raise DaemonGone("the daemon stopped before it was done")
+
+
+def _as(kind: type[T], record: Any) -> T:
+    event = from_record(record)
+    if not isinstance(event, kind):
+        raise RemoteProtocolError(f"expected {kind.__name__}, got {type(event).__name__}")
+    return event
+
+
+def _ignore(event: Event) -> None:
+    """Progress nobody asked for."""

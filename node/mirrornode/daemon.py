@@ -1,0 +1,257 @@
+"""The composition root: builds one `Node` out of its parts, and runs it as a daemon.
+
+Nothing else creates these parts; nothing here knows how they work. Parts start from the bottom
+layer up and stop in the opposite order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mirrornode.config import (
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_PEER_PLANE_PORT,
+    Config,
+)
+from mirrornode.errors import MirrorError
+from mirrornode.gateway.certificate import load_or_create_certificate
+from mirrornode.gateway.control import bind_control, make_control
+from mirrornode.gateway.gateway import make_gateway
+from mirrornode.gateway.listeners import Address, bind, listening, parse_address
+from mirrornode.gateway.peer_plane import TicketOffice, make_peer_plane
+from mirrornode.gateway.verbs import NodeVerbs
+from mirrornode.mirror.active import ActiveTransfers
+from mirrornode.mirror.add import AddRequest, add_paths
+from mirrornode.mirror.fingerprint import fingerprint_files
+from mirrornode.mirror.get import GetPorts
+from mirrornode.mirror.shelf import Shelf
+from mirrornode.routing.announce import Announcer
+from mirrornode.routing.find import Finder
+from mirrornode.routing.kad.node import Kad
+from mirrornode.routing.nearby import NearbyPeers
+from mirrornode.store.catalog import Catalog, open_catalog
+from mirrornode.store.home import lock_home
+from mirrornode.swarm.identity import load_or_create_identity
+from mirrornode.swarm.mdns import open_mdns
+from mirrornode.swarm.node import Swarm, open_swarm
+from mirrornode.version import __version__
+from mirrornode.wire import ticket as tickets
+from mirrornode.wire.control import socket_path
+
+if TYPE_CHECKING:
+    from mirrornode.transfer.session import TransferSession
+
+log = logging.getLogger(__name__)
+
+IDENTITY_NAME = "identity.key"
+ANY_PORT = ("/ip4/0.0.0.0/tcp/0",)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A running node; all its parts end with the block of `open_node`."""
+
+    config: Config
+    catalog: Catalog
+    swarm: Swarm
+    kad: Kad
+    ports: GetPorts
+    peer_plane: str
+    gateway: str
+    started_at: float
+
+    def ready_record(self) -> dict[str, Any]:
+        """Return the READY line of the command line's contract."""
+        return {
+            "peer_id": self.swarm.peer_id,
+            "listen": self.swarm.addresses(),
+            "peer_plane": self.peer_plane,
+            "gateway": self.gateway,
+            "home": str(self.config.home),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Return what `mirrornode status` shows; blocking."""
+        total, due, ok = self.catalog.announce_counts()
+        files, size_bytes = self.catalog.file_totals()
+        return {
+            "running": True,
+            "version": __version__,
+            **self.ready_record(),
+            "uptime_s": round(time.monotonic() - self.started_at, 1),
+            "peers": len(self.swarm.links()),
+            "dht_peers": self.kad.table_size,
+            "roots": len(self.catalog.roots()),
+            "files": files,
+            "size_bytes": size_bytes,
+            "announcements": {"total": total, "due": due, "ok": ok},
+            "transfers": [_transfer_status(session) for session in self.ports.active.sessions],
+        }
+
+    def peers(self) -> list[dict[str, Any]]:
+        """Return what `mirrornode peers` shows."""
+        return [
+            {
+                "peer_id": link.peer_id,
+                "address": link.address,
+                "agent": link.agent,
+                "outbound": link.outbound,
+                "is_mirrornode": tickets.PROTOCOL in link.protocols,
+            }
+            for link in self.swarm.links()
+        ]
+
+
+@asynccontextmanager
+async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIterator[Node]:
+    """Start a node for the length of the block.
+
+    Args:
+        is_short_lived: For one command without a daemon: free ports, no gateway.
+
+    Raises:
+        HomeLocked: Another process owns this home.
+        ConfigError: An address cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        stack.enter_context(lock_home(config.home))
+        catalog = stack.enter_context(open_catalog(config.home))
+        active = ActiveTransfers()
+        shelf = Shelf(catalog, active)
+        identity = load_or_create_identity(config.home / IDENTITY_NAME)
+        listen = ANY_PORT if is_short_lived and not config.swarm.listen else None
+        swarm = await stack.enter_async_context(open_swarm(config.swarm, identity, listen=listen))
+        # A node that lives for one command would only leave holes in the tables of others.
+        kad = Kad(swarm, serve=not is_short_lived)
+        announcer = Announcer(kad, catalog)
+        office = TicketOffice(shelf, swarm.addresses)
+        peer_plane = await _open_peer_plane(stack, config, shelf, office, is_short_lived)
+        swarm.serve(tickets.PROTOCOL, office.answer, max_request_bytes=tickets.MAX_REQUEST_BYTES)
+        gateway = "" if is_short_lived else await _open_gateway(stack, config, shelf)
+        ports = GetPorts(catalog, shelf, active, Finder(swarm, kad), announcer.wake)
+        node = Node(
+            config, catalog, swarm, kad, ports, peer_plane, gateway, started_at=time.monotonic()
+        )
+        run = await stack.enter_async_context(_background())
+        run(kad.run())
+        run(announcer.run())
+        run(fingerprint_files(catalog, active, announcer.wake))
+        nearby = NearbyPeers(swarm)
+        run(nearby.run())
+        if config.swarm.mdns:
+            await stack.enter_async_context(open_mdns(swarm, nearby.found))
+        verbs = NodeVerbs(ports, config, status=node.status, peers=node.peers)
+        control = bind_control(config.home)
+        stack.callback(lambda: socket_path(config.home).unlink(missing_ok=True))
+        await stack.enter_async_context(listening(make_control(verbs.table()), control))
+        yield node
+
+
+async def serve(
+    config: Config, *, ready: Callable[[dict[str, Any]], None], stop: asyncio.Event
+) -> None:
+    """Run a node until `stop` is set.
+
+    Args:
+        ready: Told the READY record once all listeners are open.
+
+    Raises:
+        HomeLocked: Another process owns this home.
+        ConfigError: An address cannot be used.
+    """
+    async with open_node(config) as node:
+        ready(node.ready_record())
+        sharing = asyncio.create_task(_share(node))
+        try:
+            await stop.wait()
+        finally:
+            sharing.cancel()
+            await asyncio.gather(sharing, return_exceptions=True)
+
+
+async def _share(node: Node) -> None:
+    """Add what the configuration says is shared; a path that fails does not stop the others."""
+
+    def share(text: str) -> None:
+        request = AddRequest([Path(text).expanduser().absolute()])
+        try:
+            for added in add_paths(node.catalog, request):
+                log.info("path shared cid=%s", added.cid)
+        except MirrorError as exc:
+            log.warning("path not shared reason=%s", exc)
+
+    for text in node.config.share:
+        await asyncio.to_thread(share, text)
+        node.ports.announce()
+
+
+async def _open_peer_plane(
+    stack: AsyncExitStack,
+    config: Config,
+    shelf: Shelf,
+    office: TicketOffice,
+    is_short_lived: bool,
+) -> str:
+    address = parse_address(
+        config.peer_plane.address, "peer_plane.address", "0.0.0.0", DEFAULT_PEER_PLANE_PORT
+    )
+    if is_short_lived and address.is_default:
+        address = Address(address.host, 0, is_default=True)
+    sock = bind(address, "peer_plane.address")
+    app = make_peer_plane(shelf, office)
+    if config.peer_plane.plain:
+        port = await stack.enter_async_context(listening(app, sock))
+        office.open_at("http", port, b"")
+        return f"http://{_shown(address.host)}:{port}"
+    certificate = load_or_create_certificate(config.home)
+    port = await stack.enter_async_context(listening(app, sock, certificate.context))
+    office.open_at("https", port, certificate.sha256)
+    return f"https://{_shown(address.host)}:{port}"
+
+
+async def _open_gateway(stack: AsyncExitStack, config: Config, shelf: Shelf) -> str:
+    address = parse_address(
+        config.gateway.address, "gateway.address", "127.0.0.1", DEFAULT_GATEWAY_PORT
+    )
+    sock = bind(address, "gateway.address")
+    app = make_gateway(shelf, address.host)
+    port = await stack.enter_async_context(listening(app, sock))
+    return f"http://{_shown(address.host)}:{port}"
+
+
+@asynccontextmanager
+async def _background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
+    """Yield what starts endless tasks; they end with the block, a crash of one ends the block."""
+    tasks = []
+    async with asyncio.TaskGroup() as group:
+
+        def run(work: Coroutine[Any, Any, None]) -> None:
+            tasks.append(group.create_task(work))
+
+        try:
+            yield run
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _transfer_status(session: TransferSession) -> Mapping[str, Any]:
+    snapshot = session.board.snapshot(())
+    return {
+        "target": str(session.manifest.target),
+        "out": str(session.outputs[0].path) if session.outputs else "",
+        "done_bytes": snapshot.done_bytes,
+        "total_bytes": session.manifest.size_bytes,
+        "rate_bytes_per_s": session.rate_bytes_per_s,
+    }
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

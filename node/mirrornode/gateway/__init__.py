@@ -1,0 +1,1 @@
+"""HTTP faces: peer plane, gateway, control."""

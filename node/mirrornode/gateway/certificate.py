@@ -1,0 +1,90 @@
+"""The peer plane's TLS certificate: self-signed, kept in the home, pinned by tickets.
+
+Nobody needs to trust it beforehand: its SHA-256 travels in the ticket, over a connection whose
+ends libp2p has proved.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from mirrornode.errors import PathRefused
+
+FILE_NAME = "peer_plane.pem"
+LIFE = datetime.timedelta(days=3650)  # the pin is what counts, not the date
+RENEW_BEFORE = datetime.timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneCertificate:
+    """A TLS server context and the SHA-256 of its certificate (DER)."""
+
+    context: ssl.SSLContext
+    sha256: bytes
+
+
+def load_or_create_certificate(home: Path) -> PlaneCertificate:
+    """Return the certificate of this home; a missing, damaged or old one is replaced.
+
+    Raises:
+        PathRefused: The file cannot be written.
+    """
+    path = home / FILE_NAME
+    if not _is_usable(path):
+        _create(path)
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(path)
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    return PlaneCertificate(context, hashlib.sha256(der).digest())
+
+
+def _is_usable(path: Path) -> bool:
+    try:
+        pem = path.read_bytes()
+        certificate = x509.load_pem_x509_certificate(pem)
+        serialization.load_pem_private_key(pem, password=None)
+    except (OSError, ValueError):
+        return False
+    now = datetime.datetime.now(datetime.UTC)
+    return now + RENEW_BEFORE < certificate.not_valid_after_utc
+
+
+def _create(path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mirrornode")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + LIFE)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ) + certificate.public_bytes(serialization.Encoding.PEM)
+    fresh = path.with_suffix(".new")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(pem)
+        os.replace(fresh, path)
+    except OSError as exc:
+        raise PathRefused(path, "write", exc.strerror or str(exc)) from exc

@@ -1,0 +1,99 @@
+"""The control socket: the command line asks a running node to work for it.
+
+A Unix socket inside the home, so that its file mode is its access control. Requests are
+`POST /v1/<verb>` with a JSON object; answers are lines as in `wire.control`. A client that leaves
+cancels its verb; what was fetched so far is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from mirrornode.errors import MirrorError, PathRefused, TargetError
+from mirrornode.events import Event, to_line
+from mirrornode.wire.control import error_line, result_line, socket_path
+
+log = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES = 4 << 20
+
+Emit = Callable[[Event], None]
+Verb = Callable[[Mapping[str, Any], Emit], Awaitable[object]]
+"""Runs one verb with the request's JSON object; returns a JSON-able result."""
+
+
+def bind_control(home: Path) -> socket.socket:
+    """Return the bound socket; a leftover of a dead daemon is replaced (the home is locked).
+
+    Raises:
+        PathRefused: The socket cannot be made.
+    """
+    path = socket_path(home)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.parent.stat().st_uid != os.getuid():
+            raise PathRefused(path.parent, "use", "it belongs to someone else")
+        path.unlink(missing_ok=True)
+        sock.bind(str(path))
+        path.chmod(0o600)
+    except OSError as exc:
+        sock.close()
+        raise PathRefused(path, "create", exc.strerror or str(exc)) from exc
+    return sock
+
+
+def make_control(verbs: Mapping[str, Verb]) -> web.Application:
+    """Return the application of the control socket."""
+
+    async def run(request: web.Request) -> web.StreamResponse:
+        verb = verbs.get(request.match_info["verb"])
+        if verb is None:
+            raise web.HTTPNotFound(text="unknown verb")
+        body = await request.json()
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        lines: asyncio.Queue[bytes] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def emit(event: Event) -> None:
+            # Events come from worker threads too.
+            loop.call_soon_threadsafe(lines.put_nowait, to_line(event))
+
+        work = asyncio.create_task(_outcome(verb, body, emit))
+        work.add_done_callback(lambda _: loop.call_soon(lines.put_nowait, b""))
+        try:
+            while line := await lines.get():
+                await response.write(line)
+            await response.write(work.result())
+            await response.write_eof()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        return response
+
+    app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+    app.router.add_post("/v1/{verb}", run)
+    return app
+
+
+async def _outcome(verb: Verb, body: object, emit: Emit) -> bytes:
+    """Run a verb and return the line that ends its answer."""
+    try:
+        if not isinstance(body, dict):
+            raise TargetError("the request is not a JSON object")
+        return result_line(await verb(body, emit))
+    except MirrorError as exc:
+        return error_line(exc)
+    except Exception as exc:
+        # A task boundary: the daemon lives on, the client gets one line, the log the traceback.
+        log.exception("verb failed")
+        return error_line(MirrorError(f"internal error: {exc!r}; the node's log has the details"))

@@ -1,0 +1,56 @@
+"""The gateway: plain HTTP for tools on this machine; today blocks and files by CID.
+
+Loopback by default. The Host header is checked, so that a web page in a browser cannot reach it
+under a name of its own (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from mirrornode.gateway.content import ContentRoutes
+
+if TYPE_CHECKING:
+    from mirrornode.mirror.shelf import Shelf
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_gateway(shelf: Shelf, host: str) -> web.Application:
+    """Return the gateway's application; `host` is the address it listens on."""
+
+    @web.middleware
+    async def known_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+        name = _host_name(request.host)
+        if name != "localhost" and name != host and not _is_address(name):
+            raise web.HTTPForbidden(text="this name does not belong to the gateway")
+        return await handler(request)
+
+    app = web.Application(middlewares=[known_host_only])
+    ContentRoutes(shelf).add_to(app)
+    app.router.add_get("/healthz", _healthz, allow_head=True)
+    return app
+
+
+async def _healthz(request: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+def _host_name(host: str) -> str:
+    """Return the name of a Host header, without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0].removeprefix("[")
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+def _is_address(name: str) -> bool:
+    """Tell whether a Host is an IP address: no page can make a browser send that for its own."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""The peer plane: content for ticket holders, and the tickets themselves.
+
+TLS 1.3 only, unless the user chose a plain LAN; every request needs a bearer that was handed out
+over libp2p to the peer that uses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from mirrornode.errors import RemoteProtocolError
+from mirrornode.gateway.content import ContentRoutes
+from mirrornode.wire import ticket as tickets
+from mirrornode.wire.ticket import Ticket
+
+if TYPE_CHECKING:
+    from mirrornode.mirror.shelf import Shelf
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class TicketOffice:
+    """Hands out tickets over libp2p and checks their bearers on the peer plane."""
+
+    def __init__(self, shelf: Shelf, addresses: Callable[[], list[str]]) -> None:
+        """Prepare; `open_at` must be called before the first ticket.
+
+        Args:
+            addresses: The multiaddrs this node is reachable at now.
+        """
+        self._shelf = shelf
+        self._addresses = addresses
+        self._secret = secrets.token_bytes(32)  # a restart ends all bearers; peers ask anew
+        self._scheme, self._port, self._pin = "https", 0, b""
+
+    def open_at(self, scheme: str, port: int, pin: bytes) -> None:
+        """Tell where the peer plane listens and which certificate it shows."""
+        self._scheme, self._port, self._pin = scheme, port, pin
+
+    async def answer(self, peer_id: str, request: bytes) -> bytes | None:
+        """Answer one ticket request; a malformed one gets none."""
+        try:
+            roots = tickets.decode_request(request)
+        except RemoteProtocolError:
+            return None
+        holdings = await asyncio.to_thread(self._shelf.holdings, roots)
+        expires_at = time.time() + tickets.BEARER_LIFE_S
+        return tickets.encode_ticket(
+            Ticket(
+                self._scheme,
+                self._port,
+                tuple(_hosts(self._addresses())),
+                self._pin,
+                tickets.make_bearer(self._secret, peer_id, expires_at),
+                tickets.BEARER_LIFE_S,
+                holdings,
+            )
+        )
+
+    def admits(self, authorization: str) -> bool:
+        """Tell whether an `Authorization` header holds a bearer of ours that has not expired."""
+        kind, _, bearer = authorization.partition(" ")
+        return (
+            kind.lower() == "bearer"
+            and tickets.check_bearer(self._secret, bearer.strip(), time.time()) is not None
+        )
+
+
+def make_peer_plane(shelf: Shelf, office: TicketOffice) -> web.Application:
+    """Return the application of the peer plane."""
+
+    @web.middleware
+    async def holders_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not office.admits(request.headers.get("Authorization", "")):
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+
+    app = web.Application(middlewares=[holders_only])
+    ContentRoutes(shelf).add_to(app)
+    return app
+
+
+def _hosts(addresses: list[str]) -> list[str]:
+    """Return the IP addresses of multiaddrs, each once, in their order."""
+    hosts: dict[str, None] = {}
+    for address in addresses:
+        parts = address.split("/")
+        if len(parts) > 2 and parts[1] in ("ip4", "ip6"):
+            try:
+                hosts[str(ipaddress.ip_address(parts[2]))] = None
+            except ValueError:
+                continue
+    return list(hosts)[: tickets.MAX_HOSTS]

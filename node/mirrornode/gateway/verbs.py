@@ -1,0 +1,197 @@
+"""The verbs a node runs for its clients: from JSON fields to a use case and back.
+
+The same functions serve the control socket and a client that works without a daemon; those that
+need only the catalog are plain functions, the rest hang on a running node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mirrornode.content.recipe import recipe_from
+from mirrornode.errors import TargetError
+from mirrornode.events import Event, to_record
+from mirrornode.mirror.add import AddRequest, add_paths
+from mirrornode.mirror.get import GetPorts, GetRequest, get
+from mirrornode.mirror.target import parse_target
+from mirrornode.mirror.verify import verify_roots
+from mirrornode.store.catalog import Catalog, refresh_states
+
+if TYPE_CHECKING:
+    from mirrornode.config import Config
+    from mirrornode.gateway.control import Emit, Verb
+
+MAX_PATHS = 100_000
+
+T = TypeVar("T")
+
+
+class Interrupted(BaseException):
+    """Ends a blocking use case from inside its progress callback."""
+
+
+class NodeVerbs:
+    """What the control socket of a running node can do."""
+
+    def __init__(
+        self,
+        ports: GetPorts,
+        config: Config,
+        *,
+        status: Callable[[], dict[str, Any]],
+        peers: Callable[[], list[dict[str, Any]]],
+    ) -> None:
+        self._ports = ports
+        self._config = config
+        self._status = status
+        self._peers = peers
+
+    def table(self) -> Mapping[str, Verb]:
+        """Return every verb by its name."""
+        return {
+            "add": self.add,
+            "get": self.get,
+            "ls": self.ls,
+            "peers": self.peers,
+            "status": self.status,
+            "verify": self.verify,
+        }
+
+    async def add(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """Add paths; the result lists one record a path."""
+        catalog = self._ports.catalog
+        try:
+            return await in_thread(lambda progress: add(catalog, fields, progress), emit)
+        finally:
+            self._ports.announce()
+
+    async def get(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """Fetch one target."""
+        return to_record(await get(self._ports, get_request(fields, self._config), emit))
+
+    async def ls(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """List what is shared."""
+        return await asyncio.to_thread(list_roots, self._ports.catalog)
+
+    async def verify(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """Re-hash what is shared."""
+        catalog = self._ports.catalog
+        return await in_thread(lambda progress: verify(catalog, fields, progress), emit)
+
+    async def status(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """Tell how the node is."""
+        return await asyncio.to_thread(self._status)
+
+    async def peers(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """List connected peers."""
+        return self._peers()
+
+
+def add(catalog: Catalog | None, fields: Mapping[str, Any], emit: Emit) -> list[dict[str, Any]]:
+    """Add paths, from JSON fields named as the command's options; blocking."""
+    paths = _texts(fields, "paths")
+    if not paths:
+        raise TargetError("name at least one file or folder to add")
+    recipe = recipe_from(
+        _field(fields, "profile", str) or "unixfs-v1-2025",
+        chunker=_field(fields, "chunker", str),
+        raw_leaves=_field(fields, "raw_leaves", bool),
+        cid_version=_field(fields, "cid_version", int),
+        max_links=_field(fields, "max_links", int),
+    )
+    request = AddRequest(
+        paths=[Path(path) for path in paths],
+        recipe=recipe,
+        name=_field(fields, "name", str),
+        wrap=bool(_field(fields, "wrap", bool)),
+        only_hash=bool(_field(fields, "only_hash", bool)),
+        copy=bool(_field(fields, "copy", bool)),
+        hidden=bool(_field(fields, "hidden", bool)),
+    )
+    done = []
+    for added in add_paths(catalog, request, emit):
+        emit(added)
+        done.append(to_record(added))
+    return done
+
+
+def get_request(fields: Mapping[str, Any], config: Config) -> GetRequest:
+    """Return a `get` request from JSON fields; the configuration's mirrors are added."""
+    target = _field(fields, "target", str)
+    if not target:
+        raise TargetError("name a target: a CID, /ipfs/CID[/path] or ipfs://CID[/path]")
+    dest = _field(fields, "dest", str)
+    timeout_s = fields.get("timeout_s", 30.0)
+    if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= 1e6:
+        raise TargetError(f"timeout {timeout_s!r}: give a number of seconds above 0")
+    configured = [mirror.url for mirror in config.mirror]
+    return GetRequest(
+        target=target,
+        folder=Path(_field(fields, "folder", str) or "/"),
+        destination=Path(dest) if dest else None,
+        mirrors=tuple(dict.fromkeys([*_texts(fields, "mirrors"), *configured])),
+        peers=tuple(_texts(fields, "peers")),
+        timeout_s=float(timeout_s),
+    )
+
+
+def list_roots(catalog: Catalog) -> list[dict[str, Any]]:
+    """Return what `ls` shows, each file's state as of now; blocking."""
+    refresh_states(catalog)
+    return [
+        {**dataclasses.asdict(root), "cid": str(root.cid), "path": str(root.path)}
+        for root in catalog.roots()
+    ]
+
+
+def verify(catalog: Catalog, fields: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
+    """Re-hash one target or everything; blocking."""
+    text = _field(fields, "target", str)
+    multihash = None
+    if text:
+        target = parse_target(text)
+        if target.path:
+            raise TargetError("verify takes a CID without a path")
+        multihash = target.cid.multihash
+    return verify_roots(catalog, multihash, emit).to_record()
+
+
+async def in_thread(work: Callable[[Emit], T], emit: Emit) -> T:
+    """Run blocking work that reports progress; cancelling ends it at its next report."""
+    stopped = threading.Event()
+
+    def progress(event: Event) -> None:
+        if stopped.is_set():
+            raise Interrupted
+        emit(event)
+
+    task = asyncio.ensure_future(asyncio.to_thread(work, progress))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stopped.set()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
+def _texts(fields: Mapping[str, Any], name: str) -> list[str]:
+    values = fields.get(name) or []
+    if (
+        not isinstance(values, list)
+        or len(values) > MAX_PATHS
+        or not all(isinstance(value, str) for value in values)
+    ):
+        raise TargetError(f"{name} must be a list of texts")
+    return values
+
+
+def _field(fields: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise TargetError(f"{name} must be a {kind.__name__}")
+    return value

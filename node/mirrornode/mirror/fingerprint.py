@@ -1,0 +1,61 @@
+"""Whole-file hashes of downloaded files, computed when nothing else is going on.
+
+A download verifies leaf by leaf and out of order, which does not give the SHA-256 of the whole.
+That hash is the file's name on the Hub and is announced, so it is computed once, later, from disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mirrornode.errors import FileChanged, StoreError
+from mirrornode.store.announcements import sha256_multihash
+from mirrornode.store.slices import open_slice
+from mirrornode.store.stamps import FileStamp
+
+if TYPE_CHECKING:
+    from mirrornode.mirror.active import ActiveTransfers
+    from mirrornode.store.catalog import Catalog
+    from mirrornode.store.records import StoredFile
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 5.0
+FILES_A_LOOK = 64
+
+
+async def fingerprint_files(
+    catalog: Catalog, active: ActiveTransfers, announce: Callable[[], None]
+) -> None:
+    """Hash files that lack a whole-file SHA-256, until cancelled."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        if active.sessions:
+            continue
+        for stored in await asyncio.to_thread(catalog.files_without_sha256, FILES_A_LOOK):
+            if active.sessions:
+                break
+            await asyncio.to_thread(_fingerprint, catalog, stored)
+            announce()
+
+
+def _fingerprint(catalog: Catalog, stored: StoredFile) -> None:
+    try:
+        descriptor = open_slice(stored)
+    except FileChanged as exc:
+        catalog.mark_changed(exc.path, exc.reason)
+        return
+    except StoreError as exc:
+        log.warning("file not hashed reason=%s", exc)
+        return
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        if FileStamp.of(file.fileno()) != stored.stamp:
+            return
+    catalog.set_file_digests(stored.path, digest, stored.git_sha1)
+    catalog.enqueue_announcements([sha256_multihash(digest)])

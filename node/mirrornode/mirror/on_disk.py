@@ -1,0 +1,71 @@
+"""What of a target is on this disk already: finished files, parts of an earlier run, equal blocks
+in other files. All of it is used before the network is asked, none of it unverified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirrornode.sources.local import LocalSource
+from mirrornode.transfer.journal import Journal
+from mirrornode.transfer.session import Offer
+
+if TYPE_CHECKING:
+    from mirrornode.store.catalog import Catalog
+    from mirrornode.transfer.manifest import Manifest
+    from mirrornode.transfer.outputs import OutputFile
+
+LEAVES_A_LOOKUP = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """The state of the outputs before a transfer.
+
+    Attributes:
+        done: One byte a leaf of the manifest, 1 where the outputs hold it.
+        size_bytes: Bytes of those leaves.
+    """
+
+    done: bytearray
+    size_bytes: int
+
+
+def look_at_outputs(catalog: Catalog, manifest: Manifest, outputs: Sequence[OutputFile]) -> OnDisk:
+    """Find finished files and parts; marks the outputs that need nothing more. Blocking."""
+    journal = Journal(catalog)
+    done = bytearray(manifest.leaves)
+    size_bytes = 0
+    for output in outputs:
+        file = output.file
+        found = journal.resume(output)
+        output.is_finished = found.is_final
+        done[file.first_leaf : file.stop_leaf] = found.done
+        size_bytes += sum(
+            length
+            for length, is_there in zip(file.map.lengths, found.done, strict=True)
+            if is_there
+        )
+    return OnDisk(done, size_bytes)
+
+
+def local_offer(catalog: Catalog, manifest: Manifest, done: bytearray) -> Offer | None:
+    """Return this disk as a source for leaves that other files hold, None if there are none."""
+    missing = [
+        (file.first_leaf + number, multihash)
+        for file in manifest.files
+        for number, multihash in enumerate(file.map.multihashes)
+        if not done[file.first_leaf + number]
+    ]
+    slices = {}
+    available = bytearray(manifest.leaves)
+    for at in range(0, len(missing), LEAVES_A_LOOKUP):
+        part = missing[at : at + LEAVES_A_LOOKUP]
+        found = catalog.find_leaves([multihash for _, multihash in part])
+        for leaf, multihash in part:
+            if multihash in found:
+                slices[multihash] = found[multihash]
+                available[leaf] = 1
+    return Offer(LocalSource(slices), available, reads_from_start=True) if slices else None

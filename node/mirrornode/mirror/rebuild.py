@@ -1,0 +1,289 @@
+"""A whole file from a plain URL when nobody has its tree: fetch, rebuild the DAG, compare the root.
+
+Without inner nodes no byte can be checked on arrival, so nothing is shared or finished before the
+whole file has given the asked root under one of the known recipes. The bytes are fetched in order
+by one connection; an interrupted fetch goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirrornode.content.cid import RAW, SHA2_256, Cid
+from mirrornode.content.file_dag import build_file_dag
+from mirrornode.content.recipe import UNIXFS_V0_2015, UNIXFS_V1_2025, Recipe
+from mirrornode.errors import (
+    CidMismatch,
+    DiskFull,
+    OriginChanged,
+    PathRefused,
+    RemoteProtocolError,
+    SourceError,
+    SourceGone,
+    SourceRefused,
+)
+from mirrornode.events import Event, GetProgress, SourceState
+from mirrornode.sources.web import WEB_HEADERS, WebConnection
+from mirrornode.store.announcements import sha256_multihash
+from mirrornode.store.files import profile_key
+from mirrornode.store.hashing import FileDigests, hash_file
+from mirrornode.store.records import FileRecord
+from mirrornode.store.stamps import FileStamp
+from mirrornode.transfer.outputs import SPARE_BYTES, free_bytes, sync_folder
+from mirrornode.transfer.score import Rate
+from mirrornode.wire.ranges import parse_content_range
+
+if TYPE_CHECKING:
+    from mirrornode.content.block import Block
+    from mirrornode.sources.http_file import HttpFileSource
+    from mirrornode.store.catalog import Catalog
+
+PIECE_BYTES = 1 << 20
+TRIES_A_SOURCE = 4
+WAIT_FIRST_S = 0.5
+PROGRESS_EVERY_S = 0.2
+
+KNOWN_RECIPES: tuple[Recipe, ...] = (
+    UNIXFS_V1_2025,
+    UNIXFS_V0_2015,
+    # What `ipfs add --cid-version=1` made before profiles, and its neighbours.
+    replace(UNIXFS_V1_2025, name="custom", chunker="size-262144", max_links=174),
+    replace(UNIXFS_V1_2025, name="custom", max_links=174),
+    replace(UNIXFS_V0_2015, name="custom", raw_leaves=True),
+    replace(UNIXFS_V0_2015, name="custom", cid_version=1),
+)
+
+
+async def rebuild(
+    catalog: Catalog,
+    cid: Cid,
+    output: Path,
+    sources: Sequence[HttpFileSource],
+    emit: Callable[[Event], None],
+) -> tuple[int, int]:
+    """Fetch the file, prove it against `cid`, give it its name and record it.
+
+    Returns:
+        (size in bytes, bytes that were there from an earlier run).
+
+    Raises:
+        SourceError: No URL delivered the whole.
+        CidMismatch: The file there is not the one that `cid` names.
+        StoreError: This machine's disk failed.
+    """
+    fetch = _Fetch(cid, output, sources, emit)
+    task = asyncio.create_task(asyncio.to_thread(fetch.run))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        fetch.stop()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+    emit(GetProgress("finishing", fetch.position, fetch.position, fetch.resumed_bytes, 0.0))
+    await asyncio.to_thread(_prove_and_finish, catalog, cid, output, fetch.part)
+    return fetch.position, fetch.resumed_bytes
+
+
+class _Fetch:
+    """Brings one URL's bytes into the part file, in order, from a thread."""
+
+    def __init__(
+        self,
+        cid: Cid,
+        output: Path,
+        sources: Sequence[HttpFileSource],
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.part = output.with_name(f"{output.name}.whole.part")
+        self.position = 0
+        self.resumed_bytes = 0
+        self._cid = cid
+        self._sources = sources
+        self._emit = emit
+        self._stopped = threading.Event()
+        self._connection: WebConnection | None = None
+        self._version: str | None = None
+        self._rate = Rate()
+
+    def stop(self) -> None:
+        """End the fetch soon; the part stays."""
+        self._stopped.set()
+        if self._connection is not None:
+            self._connection.abort()
+
+    def run(self) -> None:
+        """Fetch until the end of the file; on failures go on, with the next source in turn."""
+        try:
+            self.part.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(self.part, flags, 0o644)
+        except OSError as exc:
+            raise PathRefused(self.part, "write", exc.strerror or str(exc)) from exc
+        try:
+            self.position = self.resumed_bytes = os.lseek(descriptor, 0, os.SEEK_END)
+            self._fetch_from_any(descriptor)
+            os.fsync(descriptor)
+        except OSError as exc:
+            raise PathRefused(self.part, "write", exc.strerror or str(exc)) from exc
+        finally:
+            os.close(descriptor)
+
+    def _fetch_from_any(self, descriptor: int) -> None:
+        failure: SourceError = SourceGone("stopped")
+        for attempt in range(TRIES_A_SOURCE * len(self._sources)):
+            source = self._sources[attempt % len(self._sources)]
+            if self._stopped.wait(attempt // len(self._sources) * WAIT_FIRST_S):
+                break
+            self._connection = WebConnection(source.source_id, source.moved)
+            try:
+                self._fetch(source, self._connection, descriptor)
+                return
+            except OriginChanged:
+                # Another file, or another version of it: what is there is of no use.
+                os.ftruncate(descriptor, 0)
+                self.position = self.resumed_bytes = 0
+                self._version = None
+            except SourceError as exc:
+                failure = exc
+            finally:
+                self._connection.abort()
+        raise failure
+
+    def _fetch(self, source: HttpFileSource, connection: WebConnection, descriptor: int) -> None:
+        url = source.url
+        headers = {**WEB_HEADERS, "Range": f"bytes={self.position}-"} if self.position else {}
+        response = connection.request(url, headers or WEB_HEADERS)
+        if response.getheader("Content-Encoding", "identity") not in ("identity", ""):
+            raise SourceRefused("the server compresses the file", source_id=source.source_id)
+        version = response.getheader("ETag") or response.getheader("Last-Modified")
+        if self._version is not None and version != self._version:
+            raise OriginChanged("the file there has changed", source_id=source.source_id)
+        if response.status == 416:
+            raise OriginChanged("the file there is shorter", source_id=source.source_id)
+        if response.status == 206:
+            try:
+                start, _, total = parse_content_range(response.getheader("Content-Range"))
+            except RemoteProtocolError as exc:
+                raise SourceRefused(str(exc), source_id=source.source_id) from exc
+            if start != self.position or total is None:
+                raise SourceRefused("the server sent another range", source_id=source.source_id)
+        elif response.status == 200:
+            length = response.getheader("Content-Length")
+            if length is None or not length.isdigit():
+                raise SourceRefused("the server does not tell the size", source_id=source.source_id)
+            total = int(length)
+            os.ftruncate(descriptor, 0)
+            self.position = self.resumed_bytes = 0
+        else:
+            raise SourceRefused(
+                f"the server answered {response.status}",
+                source_id=source.source_id,
+                status=response.status,
+            )
+        self._version = version
+        self._check_space(total - self.position)
+        self._receive(source, connection, descriptor, total)
+
+    def _receive(
+        self, source: HttpFileSource, connection: WebConnection, descriptor: int, total: int
+    ) -> None:
+        buffer = memoryview(bytearray(PIECE_BYTES))
+        last_shown = last_at = time.monotonic()
+        while self.position < total:
+            if self._stopped.is_set():
+                raise SourceGone("stopped", source_id=source.source_id)
+            view = buffer[: min(PIECE_BYTES, total - self.position)]
+            connection.read_into(view)
+            written = 0
+            while written < len(view):
+                written += os.pwrite(descriptor, view[written:], self.position + written)
+            self.position += len(view)
+            now = time.monotonic()
+            self._rate.record(len(view), now - last_at)
+            last_at = now
+            if now - last_shown > PROGRESS_EVERY_S:
+                last_shown = now
+                rate = self._rate.bytes_per_s
+                got = self.position - self.resumed_bytes
+                state = SourceState(source.source_id, "active", got, rate)
+                self._emit(
+                    GetProgress(
+                        "transfer", self.position, total, self.resumed_bytes, rate, sources=(state,)
+                    )
+                )
+
+    def _check_space(self, needed_bytes: int) -> None:
+        free = free_bytes(self.part.parent)
+        if needed_bytes + SPARE_BYTES > free:
+            raise DiskFull(self.part, needed_bytes, free)
+
+
+def _prove_and_finish(catalog: Catalog, cid: Cid, output: Path, part: Path) -> None:
+    """Find the recipe under which the part has the asked root; a part that has none is removed."""
+    for recipe, digests, root, inner in _candidates(cid, part):
+        if root == cid or (cid.codec == RAW and cid.hash_code == SHA2_256
+                           and digests.sha256 == cid.digest):  # fmt: skip
+            _finish(catalog, output, part, recipe, digests, root, inner)
+            return
+    part.unlink(missing_ok=True)
+    raise CidMismatch(cid, "the file at the URL has another root under every known recipe")
+
+
+def _candidates(cid: Cid, part: Path) -> Iterator[tuple[Recipe, FileDigests, Cid, Sequence[Block]]]:
+    recipes = [recipe for recipe in KNOWN_RECIPES if recipe.cid_version == cid.version]
+    if cid.codec == RAW:
+        recipes = [UNIXFS_V1_2025]  # its SHA-256 is compared, whatever the tree
+    for recipe in recipes:
+        digests = hash_file(part, recipe, lambda _: None)
+        dag = build_file_dag(digests.multihashes, digests.lengths, recipe)
+        yield recipe, digests, dag.root, dag.inner
+
+
+def _finish(
+    catalog: Catalog,
+    output: Path,
+    part: Path,
+    recipe: Recipe,
+    digests: FileDigests,
+    root: Cid,
+    inner: Sequence[Block],
+) -> None:
+    try:
+        os.replace(part, output)
+        sync_folder(output.parent)
+        stamp = FileStamp.of(output)
+    except OSError as exc:
+        raise PathRefused(output, "write", exc.strerror or str(exc)) from exc
+    catalog.record_files(
+        [
+            FileRecord(
+                path=output,
+                stamp=stamp,
+                cid=root,
+                leaf_form=recipe.leaf_form,
+                multihashes=digests.multihashes,
+                lengths=digests.lengths,
+                profile=profile_key(recipe),
+                sha256=digests.sha256,
+                git_sha1=digests.git_sha1,
+                blocks=inner,
+            )
+        ]
+    )
+    catalog.record_root(
+        cid=root,
+        kind="file",
+        name=output.name,
+        path=output,
+        size_bytes=stamp.size_bytes,
+        profile=profile_key(recipe),
+        files=[(output, root)],
+        announce=dict.fromkeys([root.multihash, sha256_multihash(digests.sha256)]),
+    )

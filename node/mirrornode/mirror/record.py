@@ -1,0 +1,66 @@
+"""A downloaded file becomes a shared file: recorded in place, announced with its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirrornode.content.cid import SHA2_256, Cid
+from mirrornode.content.leaf_form import LeafForm
+from mirrornode.store.announcements import sha256_digest
+from mirrornode.store.records import FileRecord
+from mirrornode.store.stamps import FileStamp
+
+if TYPE_CHECKING:
+    from mirrornode.store.catalog import Catalog
+    from mirrornode.transfer.manifest import Manifest
+    from mirrornode.transfer.outputs import OutputFile
+
+UNKNOWN_PROFILE = ""  # the tree says how it is cut, not what its maker called that
+
+
+def record_files(catalog: Catalog, outputs: Sequence[OutputFile]) -> None:
+    """Record files that just got their final names, so that they are served from now on."""
+    catalog.record_files([_record(output) for output in outputs])
+
+
+def record_root(catalog: Catalog, manifest: Manifest, output: Path, name: str) -> None:
+    """Record the whole target and queue its announcements."""
+    files = [(output / file.path if file.path else output, file.root) for file in manifest.files]
+    kind = next(entry.kind for entry in manifest.entries if entry.cid == manifest.target)
+    announce = dict.fromkeys(
+        [manifest.target.multihash, *(file.root.multihash for file in manifest.files)]
+    )
+    catalog.record_root(
+        cid=manifest.target,
+        kind=kind,
+        name=name,
+        path=output,
+        size_bytes=manifest.size_bytes,
+        profile=UNKNOWN_PROFILE,
+        files=files,
+        announce=list(announce),
+    )
+
+
+def _record(output: OutputFile) -> FileRecord:
+    file_map = output.file.map
+    return FileRecord(
+        path=output.path,
+        stamp=FileStamp.of(output.path),
+        cid=output.file.root,
+        leaf_form=file_map.leaf_form,
+        multihashes=file_map.multihashes,
+        lengths=file_map.lengths,
+        starts=file_map.starts,
+        profile=UNKNOWN_PROFILE,
+        sha256=_whole_sha256(output.file.root, file_map.leaf_form, file_map.leaves),
+    )
+
+
+def _whole_sha256(root: Cid, form: LeafForm, leaves: int) -> bytes | None:
+    """Return the file's SHA-256 where the tree gives it away: a single raw leaf."""
+    if leaves == 1 and form is LeafForm.RAW and root.hash_code == SHA2_256:
+        return sha256_digest(root.multihash)
+    return None

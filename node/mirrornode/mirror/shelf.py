@@ -1,0 +1,125 @@
+"""What this node can hand out, found by CID: blocks, whole files, parts of files in transfer.
+
+Nothing here is trusted to be unchanged: a file is compared with its stamp before a byte of it is
+read, and one that differs is marked and no longer announced.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirrornode.errors import FileChanged, PathRefused
+from mirrornode.store.slices import open_slice, read_leaf
+from mirrornode.store.stamps import FileStamp, open_regular
+from mirrornode.wire.ticket import Holding
+
+if TYPE_CHECKING:
+    from mirrornode.content.cid import Cid
+    from mirrornode.mirror.active import ActiveTransfers
+    from mirrornode.store.catalog import Catalog
+    from mirrornode.wire.ranges import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file ready to be read; the caller closes `descriptor`.
+
+    Attributes:
+        cid: Root under which it was found; for an alias the root it stands for.
+        runs: What may be read of it; None means all.
+        stamp: What the descriptor's status must still be while it is read; None for a part.
+    """
+
+    cid: Cid
+    descriptor: int
+    size_bytes: int
+    runs: tuple[Run, ...] | None
+    stamp: FileStamp | None
+    path: Path
+
+    def is_unchanged(self) -> bool:
+        """Tell whether the open file is still the one that was hashed."""
+        return self.stamp is None or FileStamp.of(self.descriptor) == self.stamp
+
+
+class Shelf:
+    """Finds content in the catalog and in running transfers. Blocking, short; thread-safe."""
+
+    def __init__(self, catalog: Catalog, active: ActiveTransfers) -> None:
+        self._catalog = catalog
+        self._active = active
+
+    def read_block(self, cid: Cid) -> bytes | None:
+        """Return the bytes of a block, None when it is not here."""
+        if cid.is_identity:
+            return cid.digest
+        kept = self._catalog.get_block(cid.multihash)
+        if kept is not None:
+            return kept
+        leaf = self._catalog.find_leaf(cid.multihash)
+        if leaf is None or leaf.form.codec != cid.codec:
+            return None
+        try:
+            return read_leaf(leaf)
+        except FileChanged as exc:
+            self.withdraw(exc)
+        except PathRefused as exc:
+            log.warning("shared file not readable reason=%s", exc.reason)
+        return None
+
+    def open_file(self, cid: Cid) -> OpenFile | None:
+        """Open the file whose root, or whose whole-content SHA-256, is `cid`."""
+        stored = self._catalog.find_file(cid.multihash)
+        if stored is not None:
+            try:
+                descriptor = open_slice(stored)
+            except FileChanged as exc:
+                self.withdraw(exc)
+            except PathRefused as exc:
+                log.warning("shared file not readable reason=%s", exc.reason)
+            else:
+                return OpenFile(
+                    stored.cid, descriptor, stored.size_bytes, None, stored.stamp, stored.path
+                )
+        part = self._active.partial(cid.multihash)
+        if part is None:
+            return None
+        try:
+            descriptor = open_regular(part.path)
+        except (FileChanged, PathRefused):
+            return None
+        return OpenFile(part.cid, descriptor, part.size_bytes, part.runs, None, part.path)
+
+    def withdraw(self, exc: FileChanged) -> None:
+        """Take a changed file out of everything this node offers."""
+        log.warning("shared file changed reason=%s", exc.reason)
+        self._catalog.mark_changed(exc.path, exc.reason)
+
+    def holdings(self, roots: Sequence[Cid]) -> tuple[Holding, ...]:
+        """Return what is here of the asked roots; see `Holding`."""
+        found = (self._holding(root) for root in roots)
+        return tuple(holding for holding in found if holding is not None)
+
+    def _holding(self, asked: Cid) -> Holding | None:
+        opened = self.open_file(asked)
+        if opened is not None:
+            os.close(opened.descriptor)
+            root = opened.cid if opened.cid.multihash != asked.multihash else asked
+            return Holding(asked, root, opened.size_bytes, opened.runs)
+        stored = self._catalog.find_root(asked.multihash)
+        if stored is not None and stored.state in ("ok", "partial"):
+            return Holding(asked, asked, stored.size_bytes, None, stored.state == "ok")
+        size = self._active.folder_size(asked.multihash)
+        if size is not None:
+            return Holding(asked, asked, size, None, is_complete=False)
+        if self._catalog.get_block(asked.multihash) is not None:
+            # A folder below something that was added; its files are shared with that.
+            return Holding(asked, asked, 0)
+        return None

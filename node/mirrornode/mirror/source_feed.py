@@ -1,0 +1,192 @@
+"""Where a `get` takes its sources from: found peers and the user's mirrors, as they turn up.
+
+Peers come with a ticket that says what they have; a mirror is asked once whether it is an IPFS
+gateway and is a plain file server otherwise. Block sources go to the loader at once, offers for
+the transfer wait until its manifest is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mirrornode.errors import MirrorError, SourceError
+from mirrornode.events import Note
+from mirrornode.routing.find import ASK_TIMEOUT_S, Finder, Found
+from mirrornode.sources.http_file import HttpFileSource
+from mirrornode.sources.peer import PeerSource
+from mirrornode.sources.trustless_gateway import GatewaySource
+from mirrornode.sources.web import public_url
+from mirrornode.transfer.session import Offer
+from mirrornode.wire.ticket import MAX_ROOTS, Ticket
+
+if TYPE_CHECKING:
+    from mirrornode.content.cid import Cid
+    from mirrornode.mirror.block_loader import BlockLoader
+    from mirrornode.sources.ports import Source
+    from mirrornode.transfer.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+REFRESH_S = 2.0  # between two looks at what unfinished peers have by now
+
+
+class SourceFeed:
+    """Collects the sources of one `get`."""
+
+    def __init__(
+        self,
+        finder: Finder,
+        target: Cid,
+        loader: BlockLoader,
+        note: Callable[[Note], None],
+    ) -> None:
+        self._finder = finder
+        self._target = target
+        self._loader = loader
+        self._note = note
+        self._loop = asyncio.get_running_loop()
+        self._peers: dict[str, tuple[PeerSource, Found]] = {}
+        self._web: list[Source] = []
+        self._manifest: Manifest | None = None
+        self._offers: asyncio.Queue[Offer] = asyncio.Queue()
+        self.file_urls: list[HttpFileSource] = []
+        self.alias: asyncio.Future[Cid] = self._loop.create_future()
+
+    async def run(self, peers: Sequence[str], mirrors: Sequence[str]) -> None:
+        """Find peers and look at mirrors until cancelled.
+
+        Raises:
+            TargetError: One of `peers` or `mirrors` is not an address.
+        """
+        for url in mirrors:
+            HttpFileSource(url)  # refuses what is no URL, before anything is started
+        async with asyncio.TaskGroup() as group:
+            for url in mirrors:
+                group.create_task(self._look_at_mirror(url))
+            async for found in self._finder.find([self._target], peers):
+                self._add_peer(found)
+
+    def attach(self, manifest: Manifest) -> None:
+        """Begin to offer sources for the leaves of `manifest`, those known already included."""
+        self._manifest = manifest
+        for source, found in self._peers.values():
+            self._offers.put_nowait(Offer(source, availability(found, manifest)))
+        for web in self._web:
+            self._offer_web(web)
+
+    async def offers(self) -> AsyncIterator[Offer]:
+        """Yield sources for the transfer as they turn up; never ends."""
+        while True:
+            yield await self._offers.get()
+
+    async def refresh_partial(self) -> None:
+        """Ask peers that lacked something what they have by now, until cancelled."""
+        manifest = self._manifest
+        assert manifest is not None
+        biggest_first = sorted(manifest.files, key=lambda file: -file.map.size_bytes)
+        roots = list(
+            dict.fromkeys([manifest.target, self._target, *(file.root for file in biggest_first)])
+        )
+        while True:
+            for peer_id, (source, found) in list(self._peers.items()):
+                if availability(found, manifest) is None:
+                    continue
+                try:
+                    found = await self._finder.ask(peer_id, roots[:MAX_ROOTS])
+                except MirrorError as exc:
+                    log.debug("peer not asked again peer=%s reason=%s", peer_id, exc)
+                    continue
+                self._peers[peer_id] = (source, found)
+                self._offers.put_nowait(Offer(source, availability(found, manifest)))
+            await asyncio.sleep(REFRESH_S)
+
+    def _add_peer(self, found: Found) -> None:
+        for holding in found.ticket.holdings:
+            if holding.root != holding.asked and not self.alias.done():
+                self.alias.set_result(holding.root)
+        source = PeerSource(
+            found.peer_id,
+            found.ticket,
+            near_host=found.near_host,
+            renew=lambda: self._renew(found.peer_id),
+        )
+        self._peers[found.peer_id] = (source, found)
+        self._loader.add_source(source)
+        if self._manifest is not None:
+            self._offers.put_nowait(Offer(source, availability(found, self._manifest)))
+
+    def _renew(self, peer_id: str) -> Ticket:
+        """Get a new ticket; called from a lane's thread."""
+        asked = self._finder.ask(peer_id, [self._target])
+        future = asyncio.run_coroutine_threadsafe(asked, self._loop)
+        return future.result(ASK_TIMEOUT_S + 1).ticket
+
+    async def _look_at_mirror(self, url: str) -> None:
+        is_base = url.endswith("/") or urlsplit(url).path in ("", "/")
+        if is_base:
+            gateway = GatewaySource(url)
+            try:
+                is_gateway = await asyncio.to_thread(gateway.is_gateway)
+            except SourceError as exc:
+                self._note(Note(f"mirror {public_url(url)}: {exc}", "warning"))
+                return
+            if is_gateway:
+                self._web.append(gateway)
+                self._loader.add_source(gateway)
+                self._offer_web(gateway)
+                return
+            url = url if url.endswith("/") else url + "/"
+        source = HttpFileSource(url)
+        self.file_urls.append(source)
+        self._web.append(source)
+        self._offer_web(source)
+
+    def _offer_web(self, source: Source) -> None:
+        if self._manifest is None:
+            return
+        if isinstance(source, HttpFileSource) and not _fits(source, self._manifest):
+            self._note(
+                Note(f"mirror {source.source_id.removeprefix('http:')} names one file, "
+                     "the target is a folder; give a base URL that ends in /", "warning")
+            )  # fmt: skip
+            return
+        self._offers.put_nowait(Offer(source, reads_from_start=True))
+
+
+def _fits(source: HttpFileSource, manifest: Manifest) -> bool:
+    """Tell whether a file server can be asked at all: one URL for one file, a base for a folder."""
+    return manifest.is_single_file != source.url.endswith("/")
+
+
+def availability(found: Found, manifest: Manifest) -> bytearray | None:
+    """Return which leaves a peer has, one byte each; None when it has them all."""
+    by_root = {}
+    for holding in found.ticket.holdings:
+        by_root[holding.asked.multihash] = holding
+        by_root[holding.root.multihash] = holding
+    whole = by_root.get(manifest.target.multihash)
+    if whole is not None and whole.is_complete and whole.runs is None:
+        return None
+    bits = bytearray(manifest.leaves)
+    for file in manifest.files:
+        known = by_root.get(file.root.multihash)
+        if known is None:
+            continue
+        if known.runs is None:
+            bits[file.first_leaf : file.stop_leaf] = b"\x01" * file.map.leaves
+            continue
+        runs = iter(known.runs)
+        run = next(runs, None)
+        for leaf in range(file.map.leaves):
+            start = file.map.starts[leaf]
+            while run is not None and run[1] <= start:
+                run = next(runs, None)
+            if run is None:
+                break
+            if run[0] <= start and start + file.map.lengths[leaf] <= run[1]:
+                bits[file.first_leaf + leaf] = 1
+    return bits

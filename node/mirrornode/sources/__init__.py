@@ -1,0 +1,1 @@
+"""Who yields bytes: peers, trustless gateways, plain HTTP files, this disk."""

@@ -1,0 +1,83 @@
+"""What a transfer needs of a source: lanes that bring leaves, and single blocks.
+
+Every source is blocking and used from threads: sockets, hashing and writing release the
+interpreter lock, an event loop in the data path costs a third of the speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from mirrornode.content.cid import Cid
+    from mirrornode.content.walk import FileMap
+
+
+class FileOfTransfer(Protocol):
+    """The file that a run of leaves belongs to."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def root(self) -> Cid: ...
+    @property
+    def map(self) -> FileMap: ...
+
+
+class Lane(Protocol):
+    """One connection's worth of work; used by one thread, but `abort` may come from any."""
+
+    def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
+        """Ask for the leaves `[first, stop)` of `file`.
+
+        Raises:
+            SourceError: With its blame and whether a retry may help.
+        """
+
+    def read_leaf(self, view: memoryview) -> None:
+        """Fill `view` with the file bytes of the next leaf of the run, unverified.
+
+        Raises:
+            SourceError: The source stalled, left or sent less.
+        """
+
+    def end(self) -> None:
+        """The caller wants no more of this run: keep the connection if that is cheap."""
+
+    def abort(self) -> None:
+        """Break whatever is going on, at once; the lane may be used again."""
+
+
+class Source(Protocol):
+    """Whoever yields the leaves of a transfer's files."""
+
+    @property
+    def source_id(self) -> str:
+        """`<kind>:<id>`, the name users see."""
+
+    @property
+    def max_lanes(self) -> int: ...
+
+    def open_lane(self) -> Lane: ...
+
+
+class SequentialSource(Protocol):
+    """A source that may find out that its server ignores ranges."""
+
+    @property
+    def is_sequential(self) -> bool: ...
+
+
+class BlockSource(Protocol):
+    """Whoever yields single blocks by CID: inner nodes, folders."""
+
+    @property
+    def source_id(self) -> str: ...
+
+    def fetch_blocks(self, cids: Sequence[Cid]) -> list[bytes | None]:
+        """Return the unverified bytes of each block, None where this source lacks it.
+
+        Raises:
+            SourceError: The source itself failed.
+        """

@@ -1,0 +1,113 @@
+"""One run of leaves as the body of one HTTP answer, whatever the server makes of `Range`.
+
+206 with the asked range is the rule. A 200 with the whole file is accepted too: bytes before the
+run are read and dropped, and `is_whole` tells the source that it can only be read in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from mirrornode.errors import OriginChanged, RemoteProtocolError, SourceRefused
+from mirrornode.wire.ranges import parse_content_range, range_header
+
+if TYPE_CHECKING:
+    import http.client
+
+    from mirrornode.sources.ports import FileOfTransfer
+
+SKIP_BYTES = 1 << 20  # size of the buffer that unwanted bytes are read into
+
+
+class Connection(Protocol):
+    """What a run is read through: a connection to one host, or one that follows redirects."""
+
+    def request(self, target: str, headers: Mapping[str, str], /) -> http.client.HTTPResponse: ...
+    def read_into(self, view: memoryview) -> None: ...
+
+
+class RunReader:
+    """Reads the leaves from `first` on out of one response."""
+
+    def __init__(
+        self, connection: Connection, source_id: str, file: FileOfTransfer, first: int
+    ) -> None:
+        self._connection = connection
+        self._source_id = source_id
+        self._file = file
+        self._next = first
+        self._position = 0
+        self.is_whole = False
+
+    def open(self, target: str, headers: Mapping[str, str], stop: int) -> None:
+        """Ask for the leaves up to `stop` and check the head of the answer.
+
+        Raises:
+            SourceRefused: Any status but 200 and 206, or a compressed body.
+            OriginChanged: The file there has another size.
+        """
+        file_map = self._file.map
+        start = file_map.starts[self._next]
+        end = file_map.starts[stop - 1] + file_map.lengths[stop - 1]
+        request = {**headers, "Range": range_header(start, end)}
+        response = self._connection.request(target, request)
+        if response.getheader("Content-Encoding", "identity") not in ("identity", ""):
+            raise SourceRefused(
+                "the server compresses what must stay as it is", source_id=self._source_id
+            )
+        if response.status == 206:
+            self._check_range(response.getheader("Content-Range"), start, end)
+            self._position = start
+        elif response.status == 200:
+            length = response.getheader("Content-Length")
+            if length is not None and length != str(file_map.size_bytes):
+                raise self._changed(length)
+            self.is_whole = True
+            self._position = 0
+        else:
+            raise SourceRefused(
+                f"the server answered {response.status} {response.reason}".strip(),
+                source_id=self._source_id,
+                status=response.status,
+                retry_after_s=_seconds(response.getheader("Retry-After")),
+            )
+
+    def read_leaf(self, view: memoryview) -> None:
+        """Fill `view` with the next leaf's file bytes."""
+        start = self._file.map.starts[self._next]
+        if self._position < start:
+            self._skip(start - self._position)
+        self._connection.read_into(view)
+        self._position = start + len(view)
+        self._next += 1
+
+    def _skip(self, count: int) -> None:
+        scratch = memoryview(bytearray(min(count, SKIP_BYTES)))
+        while count:
+            part = min(count, len(scratch))
+            self._connection.read_into(scratch[:part])
+            count -= part
+
+    def _check_range(self, header: str | None, start: int, end: int) -> None:
+        try:
+            got_start, got_end, size = parse_content_range(header)
+        except RemoteProtocolError as exc:
+            raise SourceRefused(str(exc), source_id=self._source_id) from exc
+        if size is not None and size != self._file.map.size_bytes:
+            raise self._changed(str(size))
+        if (got_start, got_end) != (start, end):
+            raise SourceRefused(
+                "the server sent another range than asked", source_id=self._source_id
+            )
+
+    def _changed(self, size: str) -> OriginChanged:
+        return OriginChanged(
+            f"the file there has {size} bytes, not {self._file.map.size_bytes}",
+            source_id=self._source_id,
+        )
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Return the seconds of a `Retry-After`; the date form is rare and ignored."""
+    return float(retry_after) if retry_after and retry_after.isdigit() else None

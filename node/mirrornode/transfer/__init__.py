@@ -1,0 +1,1 @@
+"""One download from many sources: plan, score, lanes, journal, assembly."""

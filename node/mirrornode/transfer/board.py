@@ -1,0 +1,217 @@
+"""The one place where lanes and the plan meet: the plan's lock, waiting, and finished files.
+
+Threads of lanes take runs here and report leaves; the session reads progress. Everything behind
+`_lock` is short and does no I/O.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirrornode.events import SourceState
+from mirrornode.transfer.plan import Plan, Run
+
+if TYPE_CHECKING:
+    from mirrornode.transfer.manifest import Manifest
+    from mirrornode.wire.ranges import Run as ByteRun
+
+IDLE_WAIT_S = 0.05  # how often a lane without work looks again (stealing depends on time)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Progress at one moment."""
+
+    done_bytes: int
+    leaves_left: int
+    last_arrival: float
+    sources: tuple[SourceState, ...]
+
+
+class Board:
+    """Shared state of one running transfer."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        done: bytearray,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with the leaves marked in `done` finished already (taken over, not copied)."""
+        self._manifest = manifest
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._plan = Plan(manifest.edges, [file.stop_leaf for file in manifest.files], done)
+        self._left_in_file = [
+            done.count(0, file.first_leaf, file.stop_leaf) for file in manifest.files
+        ]
+        self._done_bytes = sum(
+            file.map.size_bytes
+            - sum(
+                file.map.lengths[index]
+                for index in range(file.map.leaves)
+                if not done[file.first_leaf + index]
+            )
+            for file in manifest.files
+        )
+        self._finished: deque[int] = deque(
+            index for index, left in enumerate(self._left_in_file) if left == 0
+        )
+        self._is_closed = False
+        self._last_arrival = clock()
+        self._dirty: set[int] = set()
+
+    # -- lanes -----------------------------------------------------------------------------------
+
+    def take(self, source_id: str, lane: object) -> Run | None:
+        """Wait for work for a lane; None means the lane should end."""
+        with self._changed:
+            while not self._is_closed and not self._plan.is_complete:
+                if self._plan.state(source_id) in ("banned", "failed"):
+                    return None
+                run = self._plan.next_run(source_id, lane, self._clock())
+                if run is not None:
+                    return run
+                self._changed.wait(IDLE_WAIT_S)
+            return None
+
+    def arrived(self, run: Run) -> bool:
+        """Note a verified and written leaf; return whether the lane should go on with the run."""
+        with self._changed:
+            leaf = run.pos
+            if self._plan.leaf_arrived(run, self._clock()):
+                index, number = self._manifest.locate(leaf)
+                self._done_bytes += self._manifest.files[index].map.lengths[number]
+                self._dirty.add(index)
+                self._left_in_file[index] -= 1
+                if self._left_in_file[index] == 0:
+                    self._finished.append(index)
+                    self._changed.notify_all()
+            self._last_arrival = self._clock()
+            return not self._is_closed and self._plan.wants_more(run)
+
+    def extend(self, run: Run) -> bool:
+        """Let the run of a sequential source go on past its end, if that brings anything."""
+        with self._changed:
+            return not self._is_closed and self._plan.extend(run)
+
+    def end(
+        self, run: Run, *, failure: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        """Give a run back; see `Plan.end_run`."""
+        with self._changed:
+            self._plan.end_run(run, self._clock(), failure=failure, retry_after_s=retry_after_s)
+            self._changed.notify_all()
+
+    def ban(self, source_id: str, reason: str) -> None:
+        """Never ask this source again."""
+        with self._changed:
+            self._plan.ban(source_id, reason)
+            self._changed.notify_all()
+
+    def lacks(self, run: Run) -> None:
+        """Note that the run's source does not have its leaves."""
+        with self._changed:
+            self._plan.lacks(run.source_id, run.pos, run.stop)
+
+    def set_sequential(self, run: Run) -> bool:
+        """Note that a source ignores ranges; return whether this run of it may go on."""
+        with self._changed:
+            return self._plan.set_sequential(run)
+
+    # -- the session -----------------------------------------------------------------------------
+
+    def add_source(self, source_id: str, available: bytearray | None, cursor: int) -> None:
+        """Admit or revive a source; a source that just arrived counts as a sign of life."""
+        with self._changed:
+            self._plan.add_source(source_id, available=available, cursor=cursor)
+            self._last_arrival = self._clock()
+            self._changed.notify_all()
+
+    def set_available(self, source_id: str, available: bytearray | None) -> None:
+        """Replace what a partial source is known to have."""
+        with self._changed:
+            self._plan.set_available(source_id, available)
+            self._changed.notify_all()
+
+    def state(self, source_id: str) -> str:
+        with self._changed:
+            return self._plan.state(source_id)
+
+    def next_finished(self) -> int | None:
+        """Return the index of a file whose last leaf has arrived, each once; None when none."""
+        with self._changed:
+            return self._finished.popleft() if self._finished else None
+
+    def take_dirty(self) -> dict[int, bytes]:
+        """Return a copy of the done map of each unfinished file that changed since the last call.
+
+        The copy is taken before the caller syncs the files, so it never claims unsynced bytes.
+        """
+        with self._changed:
+            dirty, self._dirty = self._dirty, set()
+            files = self._manifest.files
+            return {
+                index: bytes(self._plan.done[files[index].first_leaf : files[index].stop_leaf])
+                for index in dirty
+                if self._left_in_file[index]
+            }
+
+    def snapshot(self, source_ids: Sequence[str]) -> Snapshot:
+        """Return the progress now, with one line for each of `source_ids`."""
+        with self._changed:
+            now = self._clock()
+            plan = self._plan
+            states = tuple(
+                SourceState(
+                    source_id,
+                    plan.state(source_id),
+                    plan.score(source_id).received_bytes,
+                    plan.rate(source_id, now),
+                    plan.score(source_id).last_reason,
+                )
+                for source_id in source_ids
+            )
+            return Snapshot(self._done_bytes, plan.left, self._last_arrival, states)
+
+    def have_runs(self, index: int) -> list[ByteRun]:
+        """Return the verified byte runs of a file that is still in transfer."""
+        with self._changed:
+            file = self._manifest.files[index]
+            done = self._plan.done
+            runs: list[ByteRun] = []
+            leaf = done.find(1, file.first_leaf, file.stop_leaf)
+            while leaf >= 0:
+                stop = done.find(0, leaf, file.stop_leaf)
+                stop = file.stop_leaf if stop < 0 else stop
+                last = stop - 1 - file.first_leaf
+                runs.append(
+                    (
+                        file.map.starts[leaf - file.first_leaf],
+                        file.map.starts[last] + file.map.lengths[last],
+                    )
+                )
+                leaf = done.find(1, stop, file.stop_leaf)
+            return runs
+
+    def is_file_complete(self, index: int) -> bool:
+        with self._changed:
+            return self._left_in_file[index] == 0
+
+    def wait_change(self, timeout_s: float) -> None:
+        """Sleep until something changed or the time is over."""
+        with self._changed:
+            if not self._finished and not self._plan.is_complete:
+                self._changed.wait(timeout_s)
+
+    def close(self) -> None:
+        """End all lanes at their next step."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()

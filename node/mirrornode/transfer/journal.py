@@ -1,0 +1,182 @@
+"""What survives a crash: which leaves of a part file are known to be good.
+
+A claim is written only after the data it speaks of was synced, so it never runs ahead of the
+bytes. At the next start a claim is believed only when the part has exactly the status it had when
+the claim was written; otherwise, and for all that was written after the last claim, the leaves
+that lie in the part are hashed again. So kill -9 loses next to nothing, and no damage to a part
+can reach the finished file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirrornode.content.leaf_form import leaf_multihash
+from mirrornode.errors import PathRefused
+
+if TYPE_CHECKING:
+    from mirrornode.content.walk import FileMap
+    from mirrornode.store.catalog import Catalog
+    from mirrornode.transfer.outputs import OutputFile
+
+JOURNALED_LEAVES = 8  # smaller files are hashed again in no time
+CHECKERS = 2  # threads that hash a part: one for each core of a small machine
+CHECK_LEAVES = 64  # leaves one checker takes at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What was found of one file before the transfer began.
+
+    Attributes:
+        done: One byte a leaf, 1 where the part holds it.
+        is_final: The file is complete under its final name already.
+    """
+
+    done: bytearray
+    is_final: bool = False
+
+
+class Journal:
+    """Reads and writes the claims of one transfer's files."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def resume(self, output: OutputFile) -> Resumed:
+        """Find out what of `output` is there already. Blocking."""
+        file_map = output.file.map
+        if _has_size(output.path, file_map.size_bytes):
+            done = self._check(output.path, file_map, bytearray(file_map.leaves))
+            if all(done):
+                return Resumed(done, is_final=True)
+        if not _has_size(output.part, file_map.size_bytes):
+            return Resumed(bytearray(file_map.leaves))
+        claimed = self._claimed(output)
+        return Resumed(self._check(output.part, file_map, claimed))
+
+    def claim(self, output: OutputFile, done: bytes) -> None:
+        """Sync the part and record what it holds; `done` was copied before this call. Blocking."""
+        if output.file.map.leaves < JOURNALED_LEAVES:
+            return
+        status = output.sync()
+        if status is None:
+            return
+        self._catalog.save_transfer(
+            output.file.root,
+            output.path,
+            output.part,
+            status.st_ino,
+            status.st_mtime_ns,
+            pack(done),
+        )
+
+    def forget(self, output: OutputFile) -> None:
+        """Drop the claims of a finished file."""
+        if output.file.map.leaves >= JOURNALED_LEAVES:
+            self._catalog.close_transfer(output.file.root, output.path)
+
+    def _claimed(self, output: OutputFile) -> bytearray:
+        leaves = output.file.map.leaves
+        record = self._catalog.open_transfer(output.file.root, output.path)
+        if record is not None:
+            status = output.part.stat()
+            if (status.st_ino, status.st_mtime_ns) == (record.part_inode, record.part_mtime_ns):
+                return unpack(record.leaf_bits, leaves)
+        return bytearray(leaves)
+
+    def _check(
+        self,
+        path: Path,
+        file_map: FileMap,
+        done: bytearray,
+    ) -> bytearray:
+        """Return `done` with every further leaf marked that the file's written parts hold."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return done
+        try:
+            leaves = [leaf for leaf in _leaves_with_data(descriptor, file_map) if not done[leaf]]
+            batches = [leaves[at : at + CHECK_LEAVES] for at in range(0, len(leaves), CHECK_LEAVES)]
+            if len(batches) <= 1:
+                for batch in batches:
+                    _check_leaves(descriptor, file_map, batch, done)
+                return done
+            with ThreadPoolExecutor(CHECKERS, "part-check") as pool:
+                jobs = [
+                    pool.submit(_check_leaves, descriptor, file_map, batch, done)
+                    for batch in batches
+                ]
+                for job in jobs:
+                    job.result()
+            return done
+        except OSError as exc:
+            raise PathRefused(path, "read", exc.strerror or str(exc)) from exc
+        finally:
+            os.close(descriptor)
+
+
+def pack(done: bytes) -> bytes:
+    """Return one bit a leaf, first leaf in the lowest bit of the first byte."""
+    packed = bytearray((len(done) + 7) // 8)
+    for leaf, is_done in enumerate(done):
+        if is_done:
+            packed[leaf >> 3] |= 1 << (leaf & 7)
+    return bytes(packed)
+
+
+def unpack(bits: bytes, leaves: int) -> bytearray:
+    """Return one byte a leaf; bits of another length claim nothing."""
+    if len(bits) != (leaves + 7) // 8:
+        return bytearray(leaves)
+    return bytearray((bits[leaf >> 3] >> (leaf & 7)) & 1 for leaf in range(leaves))
+
+
+def _has_size(path: Path, size_bytes: int) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == size_bytes
+
+
+def _leaves_with_data(descriptor: int, file_map: FileMap) -> Iterator[int]:
+    """Yield the leaves of which any byte was ever written; holes are skipped."""
+    leaf, leaves = 0, file_map.leaves
+    end = file_map.size_bytes
+    position = 0
+    while leaf < leaves and position < end:
+        try:
+            data = os.lseek(descriptor, position, os.SEEK_DATA)
+            hole = os.lseek(descriptor, data, os.SEEK_HOLE)
+        except OSError:
+            return  # ENXIO: no data beyond this point
+        while leaf < leaves and file_map.starts[leaf] + file_map.lengths[leaf] <= data:
+            leaf += 1
+        while leaf < leaves and file_map.starts[leaf] < hole:
+            yield leaf
+            leaf += 1
+        position = hole
+
+
+def _check_leaves(
+    descriptor: int,
+    file_map: FileMap,
+    leaves: list[int],
+    done: bytearray,
+) -> None:
+    buffer = memoryview(bytearray(max(file_map.lengths[leaf] for leaf in leaves)))
+    for leaf in leaves:
+        view = buffer[: file_map.lengths[leaf]]
+        if os.preadv(descriptor, [view], file_map.starts[leaf]) != len(view):
+            continue
+        found = leaf_multihash(file_map.leaf_form, file_map.hash_code, view)
+        if found == file_map.multihashes[leaf]:
+            done[leaf] = 1

@@ -1,0 +1,256 @@
+"""One transfer from start to finish: admits sources, runs their lanes, finishes files.
+
+asyncio plans, threads move bytes: this module starts and ends the threads, turns their progress
+into events and decides when to give up. It knows nothing of where sources come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirrornode.errors import MirrorError
+from mirrornode.events import GetProgress, SourceState
+from mirrornode.transfer.board import Board
+from mirrornode.transfer.outputs import OutputFile
+from mirrornode.transfer.score import Rate
+from mirrornode.transfer.worker import LaneWorker
+
+if TYPE_CHECKING:
+    from mirrornode.sources.ports import Source
+    from mirrornode.transfer.journal import Journal
+    from mirrornode.transfer.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.2
+CLAIM_EVERY_S = 5.0  # the sync window: what a power cut may cost
+MAX_LANES = 64
+FINISHERS = 8  # small files wait for the disk together, not one after the other
+JOIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A source for the running transfer; `available` has one byte a leaf, None means all."""
+
+    source: Source
+    available: bytearray | None = None
+    reads_from_start: bool = False  # far servers may ignore ranges: begin with the first leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a transfer ended.
+
+    Attributes:
+        sources: Final state of every source that was admitted.
+        unfinished: Outputs that lack leaves; empty when all is done.
+    """
+
+    sources: tuple[SourceState, ...]
+    unfinished: tuple[OutputFile, ...]
+
+
+class TransferSession:
+    """Runs one manifest to its end; made for one use."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        outputs: Sequence[OutputFile],
+        done: bytearray,
+        journal: Journal,
+        *,
+        resumed_bytes: int,
+        on_progress: Callable[[GetProgress], None],
+        check_whole: Callable[[OutputFile], None],
+        on_finished: Callable[[Sequence[OutputFile]], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            done: One byte a leaf of the manifest, 1 where the outputs hold it; taken over.
+            check_whole: Called in a thread with each complete file before it gets its final
+                name; raises when the whole is not what was asked for.
+            on_finished: Called in a thread with files that just got their final names.
+        """
+        self.manifest = manifest
+        self.outputs = outputs
+        self.board = Board(manifest, done)
+        self._journal = journal
+        self._resumed_bytes = resumed_bytes
+        self._on_progress = on_progress
+        self._check_whole = check_whole
+        self._on_finished = on_finished
+        self._source_ids: list[str] = []
+        self._workers: list[LaneWorker] = []
+        self._failure: MirrorError | None = None
+        self._files_done = 0
+        self._rate = Rate()
+        self._cursor = random.Random().randrange(max(1, manifest.leaves))
+
+    @property
+    def rate_bytes_per_s(self) -> float:
+        """Verified bytes a second of late, from all sources together."""
+        return self._rate.bytes_per_s if self._rate.is_known else 0.0
+
+    async def run(self, offers: AsyncIterator[Offer], timeout_s: float) -> Outcome:
+        """Bring every leaf, from whatever `offers` yields, and finish every file.
+
+        Returns early, with `unfinished` files, when nothing has arrived for `timeout_s`.
+
+        Raises:
+            StoreError: This machine's disk failed.
+
+        Cancelling keeps the parts and their claims; the next run resumes.
+        """
+        admit = asyncio.create_task(self._admit(offers))
+        finish = asyncio.create_task(self._finish_files())
+        claim = asyncio.create_task(self._claim_now_and_then())
+        try:
+            await self._watch(finish, timeout_s)
+        finally:
+            for task in (admit, claim):
+                task.cancel()
+            await asyncio.gather(admit, claim, return_exceptions=True)
+            await self._stop_lanes()
+            finish.cancel()
+            await asyncio.gather(finish, return_exceptions=True)
+            await asyncio.shield(asyncio.to_thread(self._close))
+        if self._failure is not None:
+            raise self._failure
+        snapshot = self.board.snapshot(self._source_ids)
+        unfinished = tuple(output for output in self.outputs if not output.is_finished)
+        return Outcome(snapshot.sources, unfinished)
+
+    def update(self, source_id: str, available: bytearray | None) -> None:
+        """Replace what a partial source is known to have."""
+        self.board.set_available(source_id, available)
+
+    # -- sources ---------------------------------------------------------------------------------
+
+    async def _admit(self, offers: AsyncIterator[Offer]) -> None:
+        async for offer in offers:
+            source = offer.source
+            if source.source_id not in self._source_ids:
+                self._source_ids.append(source.source_id)
+            elif self.board.state(source.source_id) in ("active", "idle"):
+                self.board.set_available(source.source_id, offer.available)
+                continue
+            elif self.board.state(source.source_id) == "banned":
+                continue
+            self.board.add_source(source.source_id, offer.available, self._next_cursor(offer))
+            busy = sum(worker.is_alive() for worker in self._workers)
+            for _ in range(min(source.max_lanes, max(1, MAX_LANES - busy))):
+                worker = LaneWorker(
+                    source, self.board, self.manifest, self.outputs, self._fail_locally
+                )
+                self._workers.append(worker)
+                worker.start()
+            log.info("source admitted source=%s", source.source_id)
+
+    def _next_cursor(self, offer: Offer) -> int:
+        """Spread the sources over the row: takers of one seed soon have what others lack."""
+        if offer.reads_from_start:
+            return 0
+        leaves = max(1, self.manifest.leaves)
+        # The golden ratio puts each next start into the widest gap between the earlier ones.
+        self._cursor = int(self._cursor + 0.618 * leaves) % leaves
+        return self._cursor
+
+    def _fail_locally(self, failure: MirrorError) -> None:
+        self._failure = self._failure or failure
+        self.board.close()
+
+    async def _stop_lanes(self) -> None:
+        self.board.close()
+        for worker in self._workers:
+            worker.abort()
+        for worker in self._workers:
+            await asyncio.to_thread(worker.join, JOIN_S)
+            if worker.is_alive():
+                log.warning("lane did not end in time lane=%s", worker.name)
+
+    # -- watching --------------------------------------------------------------------------------
+
+    async def _watch(self, finish: asyncio.Task[None], timeout_s: float) -> None:
+        last_bytes, last_at = self.board.snapshot(()).done_bytes, time.monotonic()
+        while not finish.done():
+            await asyncio.wait([finish], timeout=TICK_S)
+            snapshot = self.board.snapshot(self._source_ids)
+            now = time.monotonic()
+            self._rate.record(snapshot.done_bytes - last_bytes, now - last_at)
+            last_bytes, last_at = snapshot.done_bytes, now
+            self._on_progress(
+                GetProgress(
+                    "transfer" if snapshot.leaves_left else "finishing",
+                    snapshot.done_bytes,
+                    self.manifest.size_bytes,
+                    self._resumed_bytes,
+                    self.rate_bytes_per_s,
+                    self._files_done,
+                    len(self.outputs),
+                    snapshot.sources,
+                )
+            )
+            if self._failure is not None:
+                return
+            if snapshot.leaves_left and now - snapshot.last_arrival > timeout_s:
+                return
+        await finish
+
+    async def _finish_files(self) -> None:
+        """Give every complete file its final name, until all have theirs."""
+        with ThreadPoolExecutor(FINISHERS, "finish") as pool:
+            while self._files_done < len(self.outputs):
+                batch = []
+                while (index := self.board.next_finished()) is not None:
+                    batch.append(self.outputs[index])
+                if not batch:
+                    await asyncio.to_thread(self.board.wait_change, TICK_S)
+                    continue
+                try:
+                    await asyncio.to_thread(self._finish_batch, pool, batch)
+                except MirrorError as exc:
+                    self._fail_locally(exc)
+                    return
+                self._files_done += len(batch)
+
+    def _finish_batch(self, pool: ThreadPoolExecutor, batch: list[OutputFile]) -> None:
+        fresh = [output for output in batch if not output.is_finished]
+        for output in fresh:
+            while output.is_busy:  # a duplicate leaf is being written; microseconds
+                time.sleep(0)
+        for output in fresh:
+            self._check_whole(output)
+        list(pool.map(OutputFile.finish, fresh))
+        self._on_finished(batch)
+        for output in fresh:
+            self._journal.forget(output)
+
+    async def _claim_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(CLAIM_EVERY_S)
+            await asyncio.to_thread(self._claim)
+
+    def _claim(self) -> None:
+        for index, done in self.board.take_dirty().items():
+            try:
+                self._journal.claim(self.outputs[index], done)
+            except MirrorError as exc:
+                self._fail_locally(exc)
+                return
+
+    def _close(self) -> None:
+        try:
+            self._claim()
+        finally:
+            for output in self.outputs:
+                output.close()

@@ -1,0 +1,144 @@
+"""A lane's thread: receive a leaf, hash it, write it, report it; nothing else.
+
+One reused buffer a thread; recv_into, hashing and pwrite release the interpreter lock. A leaf that
+does not match its hash ends the source for this transfer: no honest server sends wrong bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from mirrornode.content.block import MAX_BLOCK_BYTES
+from mirrornode.content.leaf_form import leaf_multihash
+from mirrornode.errors import (
+    CidMismatch,
+    ContentError,
+    MirrorError,
+    SourceError,
+    SourceRefused,
+    StoreError,
+)
+
+if TYPE_CHECKING:
+    from mirrornode.sources.ports import Lane, Source
+    from mirrornode.transfer.board import Board
+    from mirrornode.transfer.manifest import Manifest, ManifestFile
+    from mirrornode.transfer.outputs import OutputFile
+    from mirrornode.transfer.plan import Run
+
+log = logging.getLogger(__name__)
+
+LACKING_STATUSES = frozenset({404, 410, 416})
+
+
+class LaneWorker(threading.Thread):
+    """Runs one lane of one source until the board has no more work for it."""
+
+    def __init__(
+        self,
+        source: Source,
+        board: Board,
+        manifest: Manifest,
+        outputs: Sequence[OutputFile],
+        on_local_failure: Callable[[MirrorError], None],
+    ) -> None:
+        """Prepare the thread.
+
+        Args:
+            on_local_failure: Called once when this machine's disk fails; ends the transfer.
+        """
+        super().__init__(name=f"lane-{source.source_id[:24]}", daemon=True)
+        self._source = source
+        self._board = board
+        self._manifest = manifest
+        self._outputs = outputs
+        self._on_local_failure = on_local_failure
+        self._lane: Lane = source.open_lane()
+        self._buffer = memoryview(bytearray(0))
+
+    def abort(self) -> None:
+        """Break off whatever the lane waits for; the thread ends at its next step."""
+        self._lane.abort()
+
+    def run(self) -> None:
+        """Work until there is none. Reports failures to the board instead of raising."""
+        source_id = self._source.source_id
+        try:
+            while (run := self._board.take(source_id, self)) is not None:
+                self._work(run)
+        except Exception as exc:
+            # A task boundary: a bug in a lane must end the transfer with a message, not hang it.
+            log.exception("lane failed source=%s", source_id)
+            self._on_local_failure(StoreError(f"internal error in a lane: {exc!r}"))
+        finally:
+            self._lane.abort()
+
+    def _work(self, run: Run) -> None:
+        board = self._board
+        source_id = self._source.source_id
+        try:
+            self._fetch(run)
+        except ContentError as exc:
+            log.warning("source banned source=%s reason=%s", source_id, exc)
+            self._lane.abort()
+            board.ban(source_id, "sent wrong bytes")
+            board.end(run)
+        except SourceRefused as exc:
+            self._lane.abort()
+            if exc.status in LACKING_STATUSES:
+                board.lacks(run)
+                board.end(run)
+            elif exc.status in (0, 429) or exc.status >= 500:
+                board.end(run, failure=str(exc), retry_after_s=exc.retry_after_s)
+            else:
+                board.ban(source_id, str(exc))
+                board.end(run)
+        except SourceError as exc:
+            self._lane.abort()
+            if exc.transient:
+                board.end(run, failure=str(exc))
+            else:
+                board.ban(source_id, str(exc))
+                board.end(run)
+        except MirrorError as exc:
+            self._lane.abort()
+            board.end(run)
+            self._on_local_failure(exc)
+        else:
+            board.end(run)
+
+    def _fetch(self, run: Run) -> None:
+        index, number = self._manifest.locate(run.pos)
+        file = self._manifest.files[index]
+        self._lane.begin(file, number, run.stop - file.first_leaf)
+        is_sequential = getattr(self._source, "is_sequential", False)
+        if is_sequential and not self._board.set_sequential(run):
+            self._lane.abort()
+            return
+        while self._bring_leaf(run, file, self._outputs[index]) or (
+            is_sequential and self._board.extend(run)
+        ):
+            pass
+        self._lane.end()
+
+    def _bring_leaf(self, run: Run, file: ManifestFile, output: OutputFile) -> bool:
+        """Receive, verify, write and report the next leaf; return whether the run goes on."""
+        file_map = file.map
+        number = run.pos - file.first_leaf
+        view = self._view(file_map.lengths[number])
+        self._lane.read_leaf(view)
+        found = leaf_multihash(file_map.leaf_form, file_map.hash_code, view)
+        if found != file_map.multihashes[number]:
+            raise CidMismatch(file_map.leaf_cid(number), f"sent by {self._source.source_id}")
+        output.write(view, file_map.starts[number])
+        return self._board.arrived(run)
+
+    def _view(self, length: int) -> memoryview:
+        if length > len(self._buffer):
+            # Leaves are at most MAX_BLOCK_BYTES (the walk refuses larger ones).
+            assert length <= MAX_BLOCK_BYTES
+            self._buffer = memoryview(bytearray(max(length, 1 << 20)))
+        return self._buffer[:length]

@@ -1,0 +1,30 @@
+"""Fixtures that several folders of tests use."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.nodes import Nodes, nodes_in
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    """A starter of real nodes; all are ended after the test."""
+    with nodes_in(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def make_file(tmp_path: Path) -> Callable[[str, int], Path]:
+    """Writes a file of pseudo-random bytes, the same for the same name and size."""
+
+    def write(name: str, size_bytes: int) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(random.Random(f"{name}-{size_bytes}").randbytes(size_bytes))
+        return path
+
+    return write
