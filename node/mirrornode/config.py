@@ -54,7 +54,6 @@ class GatewayConfig:
     """Plain HTTP for tools and browsers on this machine."""
 
     address: str = ""  # "host:port"; empty means 127.0.0.1:8090, or a free port when that is taken
-    enabled: bool = True  # False: no gateway at all (short-lived commands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Config:
 def default_home(environ: Mapping[str, str] = os.environ) -> Path:
     """Return `$MIRRORNODE_HOME`, or the user's data directory for mirrornode."""
     if from_env := environ.get("MIRRORNODE_HOME"):
-        return Path(from_env).expanduser().absolute()
+        return _absolute(Path(from_env), "MIRRORNODE_HOME")
     from platformdirs import user_data_path
 
     return user_data_path("mirrornode", appauthor=False)
@@ -84,7 +83,7 @@ def load_config(home: Path | None = None, environ: Mapping[str, str] = os.enviro
     Raises:
         ConfigError: Unknown key, wrong type, or a file that is not TOML.
     """
-    home = (home or default_home(environ)).expanduser().absolute()
+    home = _absolute(home, "--home") if home is not None else default_home(environ)
     path = home / "config.toml"
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -115,10 +114,14 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
             elif isinstance(current, bool):
                 if text.lower() not in ("0", "1", "true", "false"):
                     raise ConfigError(
-                        f"{variable} must be true or false", key=item.name, origin=variable
+                        f"{variable} must be true or false",
+                        key=f"{section_name}.{item.name}",
+                        origin=variable,
                     )
                 value = text.lower() in ("1", "true")
-            changes[item.name] = _convert(current, value, item.name, variable)
+            changes[item.name] = _convert(
+                current, value, f"{section_name}.{item.name}", variable
+            )
         if changes:
             config = dataclasses.replace(
                 config, **{section_name: dataclasses.replace(section, **changes)}
@@ -133,7 +136,7 @@ def _build(cls: type[_T], values: Mapping[str, Any], *, prefix: str, origin: str
     known = {
         item.name: item
         for item in dataclasses.fields(cls)  # type: ignore[arg-type]  # only dataclasses come here
-        if item.name not in ("home", "enabled")
+        if item.name != "home"
     }
     changes: dict[str, Any] = {}
     defaults = cls()
@@ -155,6 +158,10 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
     if name == "mirror":
         if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
             raise ConfigError(f"{name} in {origin} is written [[mirror]]", key=name, origin=origin)
+        for item in value:
+            if "url" not in item:
+                raise ConfigError(f"[[mirror]] in {origin} needs a url", key="mirror.url",
+                                  origin=origin)  # fmt: skip
         return tuple(_build(MirrorConfig, v, prefix="mirror.", origin=origin) for v in value)
     if isinstance(default, tuple):
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -170,4 +177,17 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
         raise ConfigError(
             f'{name} = "{value}" in {origin}: only "lan" is known', key=name, origin=origin
         )
+    if name == "mirror.url" and not value.startswith(("http://", "https://")):
+        raise ConfigError(
+            f'{name} = "{value}" in {origin}: give an http:// or https:// URL',
+            key=name,
+            origin=origin,
+        )
     return value
+
+
+def _absolute(path: Path, origin: str) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as exc:
+        raise ConfigError(f"{origin} = {path}: {exc}", key="home", origin=origin) from exc

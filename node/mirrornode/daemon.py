@@ -228,18 +228,34 @@ async def _open_gateway(stack: AsyncExitStack, config: Config, shelf: Shelf) -> 
 
 @asynccontextmanager
 async def _background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
-    """Yield what starts endless tasks; they end with the block, a crash of one ends the block."""
-    tasks = []
-    async with asyncio.TaskGroup() as group:
+    """Yield what starts endless tasks; they end with the block, a crash of one ends the block.
 
-        def run(work: Coroutine[Any, Any, None]) -> None:
-            tasks.append(group.create_task(work))
+    Not a TaskGroup, which would wrap every error of the block in an ExceptionGroup.
+    """
+    body = asyncio.current_task()
+    assert body is not None
+    tasks: list[asyncio.Task[None]] = []
+    crashes: list[BaseException] = []
 
-        try:
-            yield run
-        finally:
-            for task in tasks:
-                task.cancel()
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (crash := task.exception()) is not None:
+            crashes.append(crash)
+            body.cancel()
+
+    def run(work: Coroutine[Any, Any, None]) -> None:
+        tasks.append(asyncio.create_task(work))
+        tasks[-1].add_done_callback(ended)
+
+    try:
+        yield run
+    except asyncio.CancelledError:
+        if crashes:
+            raise crashes[0] from None
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _transfer_status(session: TransferSession) -> Mapping[str, Any]:

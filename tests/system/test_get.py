@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.http_files import file_server
 from support.nodes import Nodes, RunningNode, run, start
 
@@ -169,9 +170,7 @@ def test_get_when_blocks_lie_on_disk_then_network_is_spared(
     near.write_bytes(model.read_bytes()[: 6 * MIB] + b"other")
     cid = add(seed, model)
     add(taker, near)
-    done = taker.run(
-        "get", cid, "-o", tmp_path / "out.bin", "--json", "--peer", seed.address
-    )
+    done = taker.run("get", cid, "-o", tmp_path / "out.bin", "--json", "--peer", seed.address)
     assert done.code == 0, done.stderr
     assert_same(model, tmp_path / "out.bin")
     assert done.record["bytes_by_source"]["local:disk"] == 6 * MIB

@@ -8,10 +8,10 @@ from statistics import median
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.transfer_sim import SimSource, Simulation, uniform_edges
 
 from mirrornode.transfer.plan import Plan, Run
 from mirrornode.transfer.score import MAX_FAILURES
+from support.transfer_sim import SimSource, Simulation, uniform_edges
 
 MIB = 1 << 20
 MB = 1_000_000
@@ -84,7 +84,7 @@ def test_plan_when_source_lacks_leaves_then_others_get_them() -> None:
     plan = Plan(uniform_edges(2), [2])
     plan.add_source("a")
     run = take(plan, "a", 1)
-    plan.lacks("a", run.pos, run.stop)
+    plan.lacks(run)
     plan.end_run(run, 0.0)
     rest = plan.next_run("a", 1, 0.0)
     assert rest is None or rest.pos != run.pos

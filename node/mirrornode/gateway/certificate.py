@@ -40,25 +40,30 @@ def load_or_create_certificate(home: Path) -> PlaneCertificate:
         PathRefused: The file cannot be written.
     """
     path = home / FILE_NAME
-    if not _is_usable(path):
+    loaded = _load(path)
+    if loaded is None:
         _create(path)
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        loaded = _load(path)
+    if loaded is None:
+        raise PathRefused(path, "read", "what was just written there cannot be used")
+    return loaded
+
+
+def _load(path: Path) -> PlaneCertificate | None:
+    """Return what the file holds, None when it is missing, damaged or near its end."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(path)
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        # An empty password: a key that needs one is refused instead of asked for.
+        context.load_cert_chain(path, password="")
+    except (OSError, ValueError):
+        return None
+    now = datetime.datetime.now(datetime.UTC)
+    if now + RENEW_BEFORE > certificate.not_valid_after_utc:
+        return None
     der = certificate.public_bytes(serialization.Encoding.DER)
     return PlaneCertificate(context, hashlib.sha256(der).digest())
-
-
-def _is_usable(path: Path) -> bool:
-    try:
-        pem = path.read_bytes()
-        certificate = x509.load_pem_x509_certificate(pem)
-        serialization.load_pem_private_key(pem, password=None)
-    except (OSError, ValueError):
-        return False
-    now = datetime.datetime.now(datetime.UTC)
-    return now + RENEW_BEFORE < certificate.not_valid_after_utc
 
 
 def _create(path: Path) -> None:

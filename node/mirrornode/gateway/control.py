@@ -8,6 +8,7 @@ cancels its verb; what was fetched so far is kept.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -18,12 +19,14 @@ from typing import Any
 from aiohttp import web
 
 from mirrornode.errors import MirrorError, PathRefused, TargetError
-from mirrornode.events import Event, to_line
+from mirrornode.events import AddProgress, Event, GetProgress, to_line
 from mirrornode.wire.control import error_line, result_line, socket_path
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 4 << 20
+MAX_WAITING_EVENTS = 256
+PROGRESS_EVENTS = (AddProgress, GetProgress)
 
 Emit = Callable[[Event], None]
 Verb = Callable[[Mapping[str, Any], Emit], Awaitable[object]]
@@ -40,8 +43,8 @@ def bind_control(home: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.parent.stat().st_uid != os.getuid():
-            raise PathRefused(path.parent, "use", "it belongs to someone else")
+        if path.parent.lstat().st_uid != os.getuid():
+            raise PermissionError(errno.EPERM, f"{path.parent} belongs to someone else")
         path.unlink(missing_ok=True)
         sock.bind(str(path))
         path.chmod(0o600)
@@ -58,15 +61,23 @@ def make_control(verbs: Mapping[str, Verb]) -> web.Application:
         verb = verbs.get(request.match_info["verb"])
         if verb is None:
             raise web.HTTPNotFound(text="unknown verb")
-        body = await request.json()
+        try:
+            body = await request.json()
+        except (ValueError, RecursionError) as exc:
+            raise web.HTTPBadRequest(text="the request is not JSON") from exc
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         lines: asyncio.Queue[bytes] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
+        def put(event: Event) -> None:
+            # A client that reads nothing must not fill our memory; progress it will get again.
+            if lines.qsize() < MAX_WAITING_EVENTS or not isinstance(event, PROGRESS_EVENTS):
+                lines.put_nowait(to_line(event))
+
         def emit(event: Event) -> None:
             # Events come from worker threads too.
-            loop.call_soon_threadsafe(lines.put_nowait, to_line(event))
+            loop.call_soon_threadsafe(put, event)
 
         work = asyncio.create_task(_outcome(verb, body, emit))
         work.add_done_callback(lambda _: loop.call_soon(lines.put_nowait, b""))

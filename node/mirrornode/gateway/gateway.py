@@ -25,8 +25,8 @@ def make_gateway(shelf: Shelf, host: str) -> web.Application:
 
     @web.middleware
     async def known_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-        name = _host_name(request.host)
-        if name != "localhost" and name != host and not _is_address(name):
+        name = _host_name(request.host).lower()
+        if name != "localhost" and name != host.lower() and not _is_address(name):
             raise web.HTTPForbidden(text="this name does not belong to the gateway")
         return await handler(request)
 

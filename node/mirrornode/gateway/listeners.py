@@ -45,23 +45,27 @@ def parse_address(text: str, key: str, default_host: str, default_port: int) -> 
         return Address(default_host, default_port, is_default=True)
     host, separator, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not separator or not host or not port.isdigit() or int(port) > 65535:
+    if not separator or not host or not _is_port(port):
         raise ConfigError(f"{key} = {text!r}: give HOST:PORT, for example 127.0.0.1:0", key=key)
     return Address(host, int(port), is_default=False)
 
 
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535
+
+
 def bind(address: Address, key: str) -> socket.socket:
-    """Return a bound TCP socket.
+    """Return a listening TCP socket.
 
     Raises:
         ConfigError: The address cannot be used.
     """
     try:
         return _bind(address.host, address.port)
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:
         if address.is_default and address.port:
-            return _bind(address.host, 0)
-        reason = exc.strerror or str(exc)
+            return bind(Address(address.host, 0, is_default=True), key)
+        reason = getattr(exc, "strerror", None) or str(exc)
         raise ConfigError(
             f"cannot listen on {address.host}:{address.port} ({key}): {reason}", key=key
         ) from exc
@@ -75,6 +79,8 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(place)
+        # At once: of two that are bound to one port, only the first to listen gets it.
+        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise

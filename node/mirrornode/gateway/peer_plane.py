@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirrornode.errors import RemoteProtocolError
+from mirrornode.gateway.batches import BatchRoute
 from mirrornode.gateway.content import ContentRoutes
+from mirrornode.wire import batch
 from mirrornode.wire import ticket as tickets
 from mirrornode.wire.ticket import Ticket
 
@@ -61,6 +63,7 @@ class TicketOffice:
                 tickets.make_bearer(self._secret, peer_id, expires_at),
                 tickets.BEARER_LIFE_S,
                 holdings,
+                batch.MAX_BLOCKS,
             )
         )
 
@@ -82,8 +85,9 @@ def make_peer_plane(shelf: Shelf, office: TicketOffice) -> web.Application:
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
         return await handler(request)
 
-    app = web.Application(middlewares=[holders_only])
+    app = web.Application(middlewares=[holders_only], client_max_size=batch.MAX_REQUEST_BYTES + 1)
     ContentRoutes(shelf).add_to(app)
+    BatchRoute(shelf).add_to(app)
     return app
 
 

@@ -30,27 +30,32 @@ class ActiveTransfers:
     """The sessions of this node, by the multihash of every file they bring."""
 
     def __init__(self) -> None:
-        self._by_file: dict[bytes, tuple[TransferSession, int]] = {}
-        self._by_target: dict[bytes, TransferSession] = {}
+        # Lists: one target may be fetched to two places at once.
+        self._by_file: dict[bytes, list[tuple[TransferSession, int]]] = {}
+        self._sessions: list[TransferSession] = []
 
     def add(self, session: TransferSession) -> None:
         """Let others see what this session has."""
-        self._by_target[session.manifest.target.multihash] = session
+        self._sessions.append(session)
         for index, file in enumerate(session.manifest.files):
-            self._by_file[file.root.multihash] = (session, index)
+            self._by_file.setdefault(file.root.multihash, []).append((session, index))
 
     def remove(self, session: TransferSession) -> None:
         """Forget a session that ended."""
-        self._by_target.pop(session.manifest.target.multihash, None)
-        for file in session.manifest.files:
-            self._by_file.pop(file.root.multihash, None)
+        self._sessions.remove(session)
+        for multihash in {file.root.multihash for file in session.manifest.files}:
+            others = [found for found in self._by_file[multihash] if found[0] is not session]
+            if others:
+                self._by_file[multihash] = others
+            else:
+                del self._by_file[multihash]
 
     def partial(self, multihash: bytes) -> PartialFile | None:
         """Return what is there of a file in transfer, None when it is not in transfer."""
         found = self._by_file.get(multihash)
         if found is None:
             return None
-        session, index = found
+        session, index = found[0]
         output = session.outputs[index]
         path = output.path if output.is_finished else output.part
         runs = tuple(session.board.have_runs(index))
@@ -58,9 +63,11 @@ class ActiveTransfers:
 
     def folder_size(self, multihash: bytes) -> int | None:
         """Return the size of a folder in transfer, None when it is not."""
-        session = self._by_target.get(multihash)
-        return session.manifest.size_bytes if session is not None else None
+        for session in self.sessions:
+            if session.manifest.target.multihash == multihash:
+                return session.manifest.size_bytes
+        return None
 
     @property
     def sessions(self) -> list[TransferSession]:
-        return list(self._by_target.values())
+        return list(self._sessions)

@@ -13,6 +13,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from mirrornode.errors import DiskFull, PathRefused
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def _sweep(models: Path) -> None:
     """Remove parts whose process is gone."""
     for part in models.glob(f"{_PART_PREFIX}*-*"):
         pid = part.name.removeprefix(_PART_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
             _remove(part)
 
 

@@ -40,7 +40,11 @@ async def fingerprint_files(
         for stored in await asyncio.to_thread(catalog.files_without_sha256, FILES_A_LOOK):
             if active.sessions:
                 break
-            await asyncio.to_thread(_fingerprint, catalog, stored)
+            try:
+                await asyncio.to_thread(_fingerprint, catalog, stored)
+            except (StoreError, OSError) as exc:
+                # One bad disk or file must not end the daemon.
+                log.warning("file not hashed path=%s reason=%s", stored.path, exc)
             announce()
 
 
@@ -49,9 +53,6 @@ def _fingerprint(catalog: Catalog, stored: StoredFile) -> None:
         descriptor = open_slice(stored)
     except FileChanged as exc:
         catalog.mark_changed(exc.path, exc.reason)
-        return
-    except StoreError as exc:
-        log.warning("file not hashed reason=%s", exc)
         return
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         digest = hashlib.file_digest(file, "sha256").digest()

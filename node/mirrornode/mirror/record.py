@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mirrornode.content.cid import SHA2_256, Cid
 from mirrornode.content.leaf_form import LeafForm
+from mirrornode.errors import PathRefused
 from mirrornode.store.announcements import sha256_digest
 from mirrornode.store.records import FileRecord
 from mirrornode.store.stamps import FileStamp
@@ -21,8 +22,16 @@ UNKNOWN_PROFILE = ""  # the tree says how it is cut, not what its maker called t
 
 
 def record_files(catalog: Catalog, outputs: Sequence[OutputFile]) -> None:
-    """Record files that just got their final names, so that they are served from now on."""
-    catalog.record_files([_record(output) for output in outputs])
+    """Record files that just got their final names, so that they are served from now on.
+
+    Raises:
+        StoreError: One of them is gone already, or the catalog cannot be written.
+    """
+    try:
+        records = [_record(output) for output in outputs]
+    except OSError as exc:
+        raise PathRefused(Path(exc.filename or "."), "read", exc.strerror or str(exc)) from exc
+    catalog.record_files(records)
 
 
 def record_root(catalog: Catalog, manifest: Manifest, output: Path, name: str) -> None:

@@ -73,6 +73,8 @@ def choose_output(target: Target, destination: Path | None, folder: Path, *, is_
         output = folder / destination
         if is_file and output.is_dir():
             output = output / target.name
+            if output.is_dir():
+                raise TargetError(f"{output} is a folder; choose another place with -o")
     if not is_file and (output.exists() or output.is_symlink()) and not output.is_dir():
         raise TargetError(
             f"{target} is a folder, but {output} is a file; choose another place with -o"

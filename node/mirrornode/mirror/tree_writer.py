@@ -66,15 +66,12 @@ def make_symlinks(destination: Path, entries: Sequence[TreeEntry]) -> list[str]:
 
 
 def stays_inside(path: str, link_target: str) -> bool:
-    """Tell whether a symlink at `path` points to a place inside the tree, by its text alone."""
+    """Tell whether a symlink at `path` points to a place inside the tree, by its text alone.
+
+    ".." is accepted only in front: after a name it may leave the tree, by way of another symlink.
+    """
     if not link_target or link_target.startswith("/") or "\0" in link_target:
         return False
-    depth = len(PurePosixPath(path).parts) - 1
-    for part in link_target.split("/"):
-        if part == "..":
-            depth -= 1
-        elif part not in ("", "."):
-            depth += 1
-        if depth < 0:
-            return False
-    return True
+    parts = [part for part in link_target.split("/") if part not in ("", ".")]
+    ups = parts.count("..")
+    return ".." not in parts[ups:] and ups <= len(PurePosixPath(path).parts) - 1

@@ -14,6 +14,8 @@ import ipaddress
 import os
 import socket
 import ssl
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +26,7 @@ from mirrornode.errors import SourceGone, SourceRefused, SourceTooSlow
 
 CONNECT_TIMEOUT_S = 8.0
 READ_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 60.0  # for a small answer as a whole: 2 MiB at 35 KB/s
 DRAIN_BYTES = 256 * 1024  # cheaper to read than to connect anew
 
 
@@ -44,7 +47,7 @@ class Endpoint:
 
 
 class HttpConnection:
-    """One keep-alive connection; used by one thread, `abort` from any."""
+    """One keep-alive connection; used by one thread at a time, `abort` comes from any."""
 
     def __init__(
         self, endpoint: Endpoint, source_id: str, *, read_timeout_s: float = READ_TIMEOUT_S
@@ -55,6 +58,20 @@ class HttpConnection:
         self._connection: http.client.HTTPConnection | None = None
         self._response: http.client.HTTPResponse | None = None
         self._is_absolute_form = False
+        self._lock = threading.Lock()  # guards the socket against `abort` while it is replaced
+        self._sock: socket.socket | None = None
+        self._user = threading.get_ident()
+        self._aborts = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next request can do without connecting, if the server agrees."""
+        return self._connection is not None and self._connection.sock is not None
+
+    @property
+    def aborts(self) -> int:
+        """How often `abort` was called: whoever tries something again looks whether it may."""
+        return self._aborts
 
     def request(
         self, target: str, headers: Mapping[str, str], *, method: str = "GET", body: bytes = b""
@@ -62,78 +79,108 @@ class HttpConnection:
         """Send a request and return its response with the head read.
 
         Raises:
-            SourceGone: Not reachable, or the connection broke.
+            SourceGone: Not reachable, the connection broke, or `abort` was called.
             SourceTooSlow: No answer in time.
             SourceRefused: The certificate is not the right one.
         """
+        self._user = threading.get_ident()
+        aborts = self._aborts
         self.finish()
-        is_reused = self._connection is not None
+        is_reused = self.is_open
         try:
-            return self._send(method, target, headers, body)
+            return self._send(method, target, headers, body, aborts)
         except SourceGone:
-            if not is_reused:
+            if not is_reused or self._aborts != aborts:
                 raise
             # A server may close an idle connection at any moment; only that is retried here.
-            return self._send(method, target, headers, body)
+            return self._send(method, target, headers, body, aborts)
 
     def read_into(self, view: memoryview) -> None:
         """Fill `view` from the body of the current response."""
-        response = self._response
-        if response is None:
-            raise SourceGone("no response is open", source_id=self._source_id)
+        response = self._open_response()
         filled = 0
         with self._translated():
             while filled < len(view):
                 count = response.readinto(view[filled:])
                 if not count:
-                    raise SourceGone("the source sent less than it said", source_id=self._source_id)
+                    raise self._gone("the source sent less than it said")
                 filled += count
 
     def read_all(self, limit_bytes: int) -> bytes:
-        """Return the whole body, refusing more than `limit_bytes`."""
-        response = self._response
-        if response is None:
-            raise SourceGone("no response is open", source_id=self._source_id)
+        """Return the whole body, refusing more than `limit_bytes` or `ANSWER_TIMEOUT_S`."""
+        response = self._open_response()
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        body = bytearray()
         with self._translated():
-            body = response.read(limit_bytes + 1)
-        if len(body) > limit_bytes:
-            self.abort()
-            raise SourceRefused("the answer is larger than allowed", source_id=self._source_id)
-        return body
+            while piece := response.read1(limit_bytes + 1 - len(body)):
+                body += piece
+                if len(body) > limit_bytes:
+                    raise SourceRefused(
+                        "the answer is larger than allowed", source_id=self._source_id
+                    )
+                if time.monotonic() > deadline:
+                    # A few bytes now and then would never run into the socket's timeout.
+                    raise SourceTooSlow("the answer comes too slowly", source_id=self._source_id)
+            if response.length:
+                raise self._gone("the source sent less than it said")
+        return bytes(body)
 
     def finish(self) -> None:
         """Make the connection ready for the next request, or close it when that costs more."""
         response, self._response = self._response, None
-        if response is None:
+        if response is None or response.isclosed():
             return
         length = response.length
-        if response.isclosed():
-            return
         try:
-            if length is not None and length <= DRAIN_BYTES:
-                response.read()
-                return
-        except (OSError, http.client.HTTPException, ValueError):
+            if response.chunked or (length is not None and length <= DRAIN_BYTES):
+                response.read(DRAIN_BYTES)
+                if response.isclosed():
+                    return
+        except (OSError, http.client.HTTPException, ValueError, AttributeError):
             pass  # the connection is closed below either way
-        self.abort()
+        self._close()
 
     def abort(self) -> None:
-        """Close the connection, waking a thread that waits on it."""
-        connection, self._connection, self._response = self._connection, None, None
-        if connection is None:
+        """Break off what is going on, waking a thread that waits on it.
+
+        The thread that uses the connection closes it hereby; from any other thread the socket is
+        only shut down, so that nobody closes it under its user.
+        """
+        self._aborts += 1
+        if threading.get_ident() == self._user:
+            self._close()
             return
-        sock = connection.sock
-        if sock is not None:
-            # shutdown wakes a thread blocked in recv; close alone would not.
-            with suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        connection.close()
+        with self._lock:
+            if self._sock is not None:
+                with suppress(OSError):
+                    # Past the TLS layer: it must not wait for its lock.
+                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        response, self._response = self._response, None
+        with self._lock:
+            sock, self._sock = self._sock, None
+            # A response that ends with its connection owns the socket; so all three are closed.
+            for part in (connection, response, sock):
+                if part is not None:
+                    with suppress(OSError):
+                        part.close()
+
+    def _open_response(self) -> http.client.HTTPResponse:
+        if self._response is None:
+            raise self._gone("no response is open")
+        return self._response
 
     def _send(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, aborts: int
     ) -> http.client.HTTPResponse:
         with self._translated():
-            connection = self._connection or self._connect()
+            if not self.is_open:
+                self._close()
+                self._connect(aborts)
+            connection = self._connection
+            assert connection is not None
             if self._is_absolute_form:
                 endpoint = self.endpoint
                 target = f"{endpoint.scheme}://{_netloc(endpoint)}{target}"
@@ -141,64 +188,105 @@ class HttpConnection:
             self._response = connection.getresponse()
             return self._response
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self, aborts: int) -> None:
         endpoint = self.endpoint
         proxy = _proxy_for(endpoint) if endpoint.use_proxy else None
+        host, port = proxy or (endpoint.host, endpoint.port)
+        self._is_absolute_form = proxy is not None and endpoint.scheme == "http"
         connection: http.client.HTTPConnection
-        self._is_absolute_form = False
         if endpoint.scheme == "https":
             context = _pinned_context() if endpoint.pin else _web_context()
-            host, port = proxy or (endpoint.host, endpoint.port)
             connection = http.client.HTTPSConnection(
                 host, port, timeout=CONNECT_TIMEOUT_S, context=context
             )
             if proxy is not None:
                 connection.set_tunnel(endpoint.host, endpoint.port)
+                connection.connect()
+            else:
+                connection.sock = self._open_tls(context, host, port, aborts)
         else:
-            host, port = proxy or (endpoint.host, endpoint.port)
-            self._is_absolute_form = proxy is not None
             connection = http.client.HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
-        connection.connect()
-        sock = connection.sock
+            connection.sock = self._open_socket(host, port, aborts)
+        # Else http.client would connect anew by itself, and nobody would look at the certificate.
+        connection.auto_open = 0
+        self._connection = connection
+        self._take(connection.sock, aborts)
+        sock = self._sock
         assert sock is not None
-        if endpoint.pin and isinstance(sock, ssl.SSLSocket):
-            seen = hashlib.sha256(sock.getpeercert(binary_form=True) or b"").digest()
-            if seen != endpoint.pin:
-                connection.close()
+        if endpoint.pin:
+            der = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+            if hashlib.sha256(der or b"").digest() != endpoint.pin:
                 raise SourceRefused(
                     "the peer's certificate is not the one of its ticket",
                     source_id=self._source_id,
                 )
         sock.settimeout(self._read_timeout_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connection = connection
-        return connection
+
+    def _open_socket(self, host: str, port: int, aborts: int) -> socket.socket:
+        """Connect to the first address of `host` that answers; `abort` reaches it meanwhile."""
+        failure: OSError = socket.gaierror(f"{host} has no address")
+        for family, kind, protocol, _, place in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, protocol)
+            self._take(sock, aborts)
+            sock.settimeout(CONNECT_TIMEOUT_S)
+            try:
+                sock.connect(place)
+            except OSError as exc:
+                failure = exc
+                sock.close()
+            else:
+                self._take(sock, aborts)
+                return sock
+        raise failure
+
+    def _open_tls(
+        self, context: ssl.SSLContext, host: str, port: int, aborts: int
+    ) -> ssl.SSLSocket:
+        plain = self._open_socket(host, port, aborts)
+        name = host if context.check_hostname else None
+        sock = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+        self._take(sock, aborts)
+        sock.do_handshake()
+        return sock
+
+    def _take(self, sock: socket.socket, aborts: int) -> None:
+        """Make `sock` the one that `abort` shuts down, unless it has come already."""
+        with self._lock:
+            self._sock = sock
+            if self._aborts == aborts:
+                return
+        raise self._gone("broken off")
+
+    def _gone(self, reason: str) -> SourceGone:
+        return SourceGone(reason, source_id=self._source_id)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (SourceGone, SourceRefused):
-            self.abort()
+        except (SourceGone, SourceRefused, SourceTooSlow):
+            self._close()
             raise
         except TimeoutError as exc:
-            self.abort()
+            self._close()
             raise SourceTooSlow("no answer in time", source_id=self._source_id) from exc
         except ssl.SSLCertVerificationError as exc:
-            self.abort()
+            self._close()
             raise SourceRefused(
                 f"TLS certificate refused: {exc.verify_message}", source_id=self._source_id
             ) from exc
         except socket.gaierror as exc:
-            self.abort()
-            raise SourceGone(
-                f"cannot resolve {self.endpoint.host}", source_id=self._source_id
-            ) from exc
+            self._close()
+            raise self._gone(f"cannot resolve {self.endpoint.host}") from exc
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as exc:
-            # ValueError and AttributeError: `abort` from another thread closed the file under us.
-            self.abort()
+            # ValueError: a host, header or length that is none. AttributeError: http.client after
+            # the other side has closed the connection between two of its steps.
+            self._close()
             reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-            raise SourceGone(str(reason), source_id=self._source_id) from exc
+            raise self._gone(str(reason)) from exc
 
 
 @functools.cache

@@ -31,6 +31,7 @@ class HttpFileSource:
         self.url = url
         self.source_id = f"http:{public_url(url)}"
         self.max_lanes = LANES
+        self.max_batch = 0
         self.is_sequential = False
         self.moved = Moved()
 

@@ -7,6 +7,7 @@ behind our back costs time, never a wrong byte.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ class LocalSource:
     def __init__(self, slices: Mapping[bytes, FileSlice]) -> None:
         self.source_id = SOURCE_ID
         self.max_lanes = LANES
+        self.max_batch = 0
         self.slices = slices
 
     def open_lane(self) -> LocalLane:
@@ -42,6 +44,7 @@ class LocalLane:
         self._file: FileOfTransfer | None = None
         self._next = 0
         self._open: tuple[object, int] | None = None
+        self._lock = threading.Lock()  # `abort` must not close a file under its reader
 
     def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
         """Note the run; `stop` is only advice here."""
@@ -53,7 +56,19 @@ class LocalLane:
         stored = self._slices[self._file.map.multihashes[self._next]]
         self._next += 1
         if stored.length != len(view):
-            raise SourceRefused("the block here has another length", source_id=SOURCE_ID)
+            raise _lacking("the block here has another length")
+        with self._lock:
+            self._read(stored, view)
+
+    def end(self) -> None:
+        """Keep the file open for the next run."""
+
+    def abort(self) -> None:
+        """Close the file; waits for a read that is going on."""
+        with self._lock:
+            self._close()
+
+    def _read(self, stored: FileSlice, view: memoryview) -> None:
         descriptor = self._descriptor(stored)
         filled = 0
         while filled < len(view):
@@ -62,13 +77,10 @@ class LocalLane:
             except OSError as exc:
                 raise SourceGone(str(exc), source_id=SOURCE_ID) from exc
             if not count:
-                raise SourceRefused(f"{stored.path} has shrunk", source_id=SOURCE_ID)
+                raise _lacking(f"{stored.path} has shrunk")
             filled += count
 
-    def end(self) -> None:
-        """Keep the file open for the next run."""
-
-    def abort(self) -> None:
+    def _close(self) -> None:
         opened, self._open = self._open, None
         if opened is not None:
             os.close(opened[1])
@@ -76,10 +88,15 @@ class LocalLane:
     def _descriptor(self, stored: FileSlice) -> int:
         if self._open is not None and self._open[0] == stored.path:
             return self._open[1]
-        self.abort()
+        self._close()
         try:
             descriptor = open_slice(stored)
         except StoreError as exc:
-            raise SourceRefused(str(exc), source_id=SOURCE_ID) from exc
+            raise _lacking(str(exc)) from exc
         self._open = (stored.path, descriptor)
         return descriptor
+
+
+def _lacking(reason: str) -> SourceRefused:
+    """Return what a server would say of bytes that are gone: only these, not the source, fail."""
+    return SourceRefused(reason, source_id=SOURCE_ID, status=410)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from mirrornode.content.block import MAX_BLOCK_BYTES
 from mirrornode.errors import MirrorError, SourceError, SourceGone, SourceRefused
+from mirrornode.sources.batch_reader import BatchReader
 from mirrornode.sources.http_client import Endpoint, HttpConnection
 from mirrornode.sources.run_reader import RunReader
+from mirrornode.wire import batch
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
@@ -44,6 +46,7 @@ class PeerSource:
         self.peer_id = peer_id
         self.source_id = f"peer:{peer_id}"
         self.max_lanes = LANES
+        self.max_batch = min(ticket.batch, batch.MAX_BLOCKS)
         self._renew = renew
         self._lock = threading.Lock()
         self._use(ticket, near_host)
@@ -112,7 +115,7 @@ class PeerLane:
     def __init__(self, source: PeerSource) -> None:
         self._source = source
         self._connection: HttpConnection | None = None
-        self._run: RunReader | None = None
+        self._run: RunReader | BatchReader | None = None
 
     def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
@@ -121,6 +124,19 @@ class PeerLane:
             self._run = RunReader(connection, self._source.source_id, file, first)
             try:
                 self._run.open(f"/ipfs/{file.root}", self._source.headers(), stop)
+                return
+            except SourceRefused as exc:
+                if exc.status != 401 or attempt == 2:
+                    raise
+                self._source.renew()
+
+    def begin_batch(self, files: Sequence[FileOfTransfer]) -> None:
+        """Ask for the only leaf of each file; see `BatchLane.begin_batch`."""
+        for attempt in (1, 2):
+            connection = self._connection = self._connection or self._source.connect()
+            self._run = BatchReader(connection, self._source.source_id, files)
+            try:
+                self._run.open(self._source.headers())
                 return
             except SourceRefused as exc:
                 if exc.status != 401 or attempt == 2:

@@ -59,7 +59,22 @@ class Source(Protocol):
     @property
     def max_lanes(self) -> int: ...
 
+    @property
+    def max_batch(self) -> int:
+        """How many small files a lane takes in one request; 0 when its lanes are no `BatchLane`."""
+
     def open_lane(self) -> Lane: ...
+
+
+class BatchLane(Lane, Protocol):
+    """A lane that can bring small files of one leaf each, many in one request."""
+
+    def begin_batch(self, files: Sequence[FileOfTransfer]) -> None:
+        """Ask for the only leaf of each file, in this order; read them with `read_leaf`.
+
+        Raises:
+            SourceError: As `begin`.
+        """
 
 
 class SequentialSource(Protocol):

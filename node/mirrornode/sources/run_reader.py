@@ -110,4 +110,6 @@ class RunReader:
 
 def _seconds(retry_after: str | None) -> float | None:
     """Return the seconds of a `Retry-After`; the date form is rare and ignored."""
-    return float(retry_after) if retry_after and retry_after.isdigit() else None
+    if not retry_after or not retry_after.isascii() or not retry_after.isdigit():
+        return None
+    return float(retry_after)

@@ -33,6 +33,7 @@ class GatewaySource:
         self.url = url.rstrip("/")
         self.source_id = f"gateway:{public_url(self.url)}"
         self.max_lanes = LANES
+        self.max_batch = 0
         self.is_sequential = False
         self.serves_files = True
         self.moved = Moved()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from mirrornode.errors import SourceRefused, TargetError
+from mirrornode.errors import SourceGone, SourceRefused, TargetError
 from mirrornode.sources.http_client import Endpoint, HttpConnection
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class WebConnection:
         self._source_id = source_id
         self._moved = moved
         self._connection: HttpConnection | None = None
+        self._aborts = 0
 
     def request(
         self, url: str, headers: Mapping[str, str], *, method: str = "GET"
@@ -62,17 +63,18 @@ class WebConnection:
         Raises:
             SourceError: As `HttpConnection.request`; or a redirect loop.
         """
+        aborts = self._aborts
+        first, _, login = split_url(url)
         place = self._moved.place(url)
         is_second_try = place == url
-        for _ in range(MAX_REDIRECTS):
-            endpoint, target, extra = split_url(place)
-            connection = self._to(endpoint)
+        for _ in range(MAX_REDIRECTS + 1):
+            endpoint, target, extra = self._split(place)
+            if endpoint == first:
+                extra = login  # a redirect within one server rarely repeats it
+            connection = self._to(endpoint, aborts)
             response = connection.request(target, {**headers, **extra}, method=method)
             if response.status in REDIRECT_STATUSES:
-                location = response.getheader("Location", "")
-                place = urljoin(place, location)
-                if urlsplit(place).scheme not in ("http", "https") or not location:
-                    raise SourceRefused("redirected to nowhere", source_id=self._source_id)
+                place = self._next_place(place, response.getheader("Location", ""))
                 continue
             if response.status in EXPIRED_STATUSES and not is_second_try:
                 is_second_try = True
@@ -97,15 +99,33 @@ class WebConnection:
             self._connection.finish()
 
     def abort(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        # The connection stays: only the thread that uses it may close it.
+        self._aborts += 1
+        if (connection := self._connection) is not None:
             connection.abort()
 
-    def _to(self, endpoint: Endpoint) -> HttpConnection:
+    def _to(self, endpoint: Endpoint, aborts: int) -> HttpConnection:
         if self._connection is None or self._connection.endpoint != endpoint:
-            self.abort()
+            if self._connection is not None:
+                self._connection.abort()
             self._connection = HttpConnection(endpoint, self._source_id)
+        if self._aborts != aborts:
+            raise SourceGone("broken off", source_id=self._source_id)
         return self._connection
+
+    def _split(self, place: str) -> tuple[Endpoint, str, dict[str, str]]:
+        try:
+            return split_url(place)
+        except TargetError as exc:
+            raise SourceRefused(f"redirected to {exc}", source_id=self._source_id) from exc
+
+    def _next_place(self, place: str, location: str) -> str:
+        try:
+            if location and (place := urljoin(place, location)):
+                return place
+        except ValueError:
+            pass  # not a URL
+        raise SourceRefused("redirected to nowhere", source_id=self._source_id)
 
 
 def split_url(url: str) -> tuple[Endpoint, str, dict[str, str]]:

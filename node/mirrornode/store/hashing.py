@@ -64,7 +64,8 @@ def hash_file(path: Path, recipe: Recipe, on_bytes: BytesRead) -> FileDigests:
     descriptor = open_regular(path)
     try:
         stamp = FileStamp.of(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        if hasattr(os, "posix_fadvise"):  # not on macOS
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         source = _Source(descriptor, stamp.size_bytes, on_bytes)
         leaves = _Leaves(recipe)
         whole = _WholeHashes(stamp.size_bytes, with_sha256=not leaves.is_whole(stamp.size_bytes))

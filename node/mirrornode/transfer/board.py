@@ -47,7 +47,12 @@ class Board:
         self._manifest = manifest
         self._clock = clock
         self._changed = threading.Condition()
-        self._plan = Plan(manifest.edges, [file.stop_leaf for file in manifest.files], done)
+        self._plan = Plan(
+            manifest.edges,
+            [file.stop_leaf for file in manifest.files],
+            done,
+            batch_stop=manifest.batch_stop,
+        )
         self._left_in_file = [
             done.count(0, file.first_leaf, file.stop_leaf) for file in manifest.files
         ]
@@ -118,7 +123,7 @@ class Board:
     def lacks(self, run: Run) -> None:
         """Note that the run's source does not have its leaves."""
         with self._changed:
-            self._plan.lacks(run.source_id, run.pos, run.stop)
+            self._plan.lacks(run)
 
     def set_sequential(self, run: Run) -> bool:
         """Note that a source ignores ranges; return whether this run of it may go on."""
@@ -127,10 +132,14 @@ class Board:
 
     # -- the session -----------------------------------------------------------------------------
 
-    def add_source(self, source_id: str, available: bytearray | None, cursor: int) -> None:
+    def add_source(
+        self, source_id: str, available: bytearray | None, cursor: int, max_batch: int = 0
+    ) -> None:
         """Admit or revive a source; a source that just arrived counts as a sign of life."""
         with self._changed:
-            self._plan.add_source(source_id, available=available, cursor=cursor)
+            self._plan.add_source(
+                source_id, available=available, cursor=cursor, max_batch=max_batch
+            )
             self._last_arrival = self._clock()
             self._changed.notify_all()
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mirrornode.content.walk import FileMap, TreeEntry
 
 
+SMALL_FILE_BYTES = 256 * 1024  # larger files gain nothing from sharing a request
+
+
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
     """One regular file of the transfer; `path` is relative, "" for a single-file target."""
@@ -56,6 +59,16 @@ class Manifest:
     @property
     def leaves(self) -> int:
         return len(self.edges) - 1
+
+    @property
+    def batch_stop(self) -> int:
+        """Leaves `[0, batch_stop)` are small files of one leaf each (files are sorted by size)."""
+        stop = 0
+        for file in self.files:
+            if file.map.leaves > 1 or file.map.size_bytes > SMALL_FILE_BYTES:
+                break
+            stop = file.stop_leaf
+        return stop
 
     @property
     def is_single_file(self) -> bool:

@@ -4,7 +4,7 @@ Driven by: `transfer.session`, under its lock; by the simulator in virtual time.
 
 The rules, in the order they apply to a lane that asks for work:
 1. a run of leaves nobody works on, as long as the lane's rate fills in `RUN_S`, never across the
-   end of a file, starting where this source left off;
+   end of a file (but many small files in one run), starting where this source left off;
 2. else the tail of the run that will finish last, if this lane would finish it sooner (work
    stealing), split in proportion to both rates;
 3. else a copy of a run's last leaf when every copy under way looks slow, at most `MAX_COPIES`;
@@ -50,6 +50,7 @@ class _Source:
     cursor: int = 0
     is_sequential: bool = False  # ignores ranges: one lane, from the start of the file to its end
     is_banned: bool = False
+    max_batch: int = 0
     lanes: dict[object, Rate] = field(default_factory=dict)
 
 
@@ -57,7 +58,12 @@ class Plan:
     """The state of one transfer's work; not thread-safe, the caller holds a lock."""
 
     def __init__(
-        self, edges: Sequence[int], file_stops: Sequence[int], done: bytearray | None = None
+        self,
+        edges: Sequence[int],
+        file_stops: Sequence[int],
+        done: bytearray | None = None,
+        *,
+        batch_stop: int = 0,
     ) -> None:
         """Begin with all leaves to do but those marked in `done` (one byte a leaf, 1 = done).
 
@@ -65,9 +71,12 @@ class Plan:
             edges: Byte position of each leaf in the row, the total as last element.
             file_stops: Leaf number after the last leaf of each file, ascending.
             done: Taken over, not copied.
+            batch_stop: Leaves `[0, batch_stop)` are small files of one leaf each, of which a
+                source that takes batches may bring many in one run.
         """
         self._edges = edges
         self._file_stops = file_stops
+        self._batch_stop = batch_stop
         self.leaves = len(edges) - 1
         self.done = bytearray(self.leaves) if done is None else done
         self.left = self.done.count(0)
@@ -79,12 +88,19 @@ class Plan:
     # -- sources ---------------------------------------------------------------------------------
 
     def add_source(
-        self, source_id: str, *, available: bytearray | None = None, cursor: int = 0
+        self,
+        source_id: str,
+        *,
+        available: bytearray | None = None,
+        cursor: int = 0,
+        max_batch: int = 0,
     ) -> None:
         """Admit a source, or revive one that was given up; a banned one stays banned."""
         source = self._sources.get(source_id)
         if source is None:
-            self._sources[source_id] = _Source(available=available, cursor=cursor)
+            self._sources[source_id] = _Source(
+                available=available, cursor=cursor, max_batch=max_batch
+            )
         else:
             source.available = available
             source.score.failures = 0
@@ -93,12 +109,16 @@ class Plan:
         """Replace what a partial source is known to have."""
         self._sources[source_id].available = available
 
-    def lacks(self, source_id: str, leaf: int, stop: int) -> None:
-        """Note that a source answered "not here" for `[leaf, stop)`."""
-        source = self._sources[source_id]
+    def lacks(self, run: Run) -> None:
+        """Note that a source answered "not here" for the rest of a run, in one file.
+
+        A batch ends at its first missing file and tells nothing of those behind it.
+        """
+        source = self._sources[run.source_id]
         if source.available is None:
             source.available = bytearray(b"\x01") * self.leaves
-        source.available[leaf:stop] = bytes(stop - leaf)
+        stop = min(run.stop, self._file_stop(run.pos))
+        source.available[run.pos : stop] = bytes(stop - run.pos)
 
     def set_sequential(self, run: Run) -> bool:
         """Note that a run's source ignores ranges, so that only one lane may use it, in order.
@@ -225,7 +245,10 @@ class Plan:
         if found is None:
             return None
         start, limit = found
-        limit = min(limit, self._file_stop(start))
+        if source.max_batch and start < self._batch_stop:
+            limit = min(limit, self._batch_stop, start + source.max_batch)
+        else:
+            limit = min(limit, self._file_stop(start))
         if source.is_sequential:
             stop = limit
         else:
@@ -287,6 +310,8 @@ class Plan:
         left = victim.stop - victim.pos
         share = min(left - 1, max(1, round(left * mine / (mine + self._run_rate(victim, now)))))
         start, stop = victim.stop - share, victim.stop
+        if stop <= self._batch_stop:  # a batch: so many files as this source takes at once
+            start = max(start, stop - max(1, source.max_batch))
         if source.available is not None:
             hole = source.available.rfind(0, start, stop)
             start = start if hole < 0 else hole + 1

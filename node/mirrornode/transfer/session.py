@@ -146,7 +146,9 @@ class TransferSession:
                 continue
             elif self.board.state(source.source_id) == "banned":
                 continue
-            self.board.add_source(source.source_id, offer.available, self._next_cursor(offer))
+            self.board.add_source(
+                source.source_id, offer.available, self._next_cursor(offer), source.max_batch
+            )
             busy = sum(worker.is_alive() for worker in self._workers)
             for _ in range(min(source.max_lanes, max(1, MAX_LANES - busy))):
                 worker = LaneWorker(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mirrornode.content.block import MAX_BLOCK_BYTES
 from mirrornode.content.leaf_form import leaf_multihash
@@ -23,9 +23,9 @@ from mirrornode.errors import (
 )
 
 if TYPE_CHECKING:
-    from mirrornode.sources.ports import Lane, Source
+    from mirrornode.sources.ports import BatchLane, Lane, Source
     from mirrornode.transfer.board import Board
-    from mirrornode.transfer.manifest import Manifest, ManifestFile
+    from mirrornode.transfer.manifest import Manifest
     from mirrornode.transfer.outputs import OutputFile
     from mirrornode.transfer.plan import Run
 
@@ -113,19 +113,32 @@ class LaneWorker(threading.Thread):
     def _fetch(self, run: Run) -> None:
         index, number = self._manifest.locate(run.pos)
         file = self._manifest.files[index]
+        if run.stop > file.stop_leaf:
+            self._fetch_batch(run)
+            return
         self._lane.begin(file, number, run.stop - file.first_leaf)
         is_sequential = getattr(self._source, "is_sequential", False)
         if is_sequential and not self._board.set_sequential(run):
             self._lane.abort()
             return
-        while self._bring_leaf(run, file, self._outputs[index]) or (
-            is_sequential and self._board.extend(run)
-        ):
+        while self._bring_leaf(run, index) or (is_sequential and self._board.extend(run)):
             pass
         self._lane.end()
 
-    def _bring_leaf(self, run: Run, file: ManifestFile, output: OutputFile) -> bool:
+    def _fetch_batch(self, run: Run) -> None:
+        """Bring small files, each of one leaf, with one request."""
+        # Only sources with batches are given runs across files, and their lanes take them.
+        lane = cast("BatchLane", self._lane)
+        indexes = [self._manifest.locate(leaf)[0] for leaf in range(run.pos, run.stop)]
+        lane.begin_batch([self._manifest.files[index] for index in indexes])
+        for index in indexes:
+            if not self._bring_leaf(run, index):
+                break
+        lane.end()
+
+    def _bring_leaf(self, run: Run, index: int) -> bool:
         """Receive, verify, write and report the next leaf; return whether the run goes on."""
+        file = self._manifest.files[index]
         file_map = file.map
         number = run.pos - file.first_leaf
         view = self._view(file_map.lengths[number])
@@ -133,7 +146,7 @@ class LaneWorker(threading.Thread):
         found = leaf_multihash(file_map.leaf_form, file_map.hash_code, view)
         if found != file_map.multihashes[number]:
             raise CidMismatch(file_map.leaf_cid(number), f"sent by {self._source.source_id}")
-        output.write(view, file_map.starts[number])
+        self._outputs[index].write(view, file_map.starts[number])
         return self._board.arrived(run)
 
     def _view(self, length: int) -> memoryview:

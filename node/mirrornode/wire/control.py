@@ -45,9 +45,8 @@ def result_line(result: object) -> bytes:
 def error_line(exc: MirrorError) -> bytes:
     """Return the line that ends an answer with an error."""
     fields = {
-        name: str(value) if isinstance(value, Path) else value
+        name: {"path": os.fspath(value)} if isinstance(value, Path) else value
         for name, value in vars(exc).items()
-        if isinstance(value, str | int | float | bool | Path | tuple) or value is None
     }
     return _line({"error": {"kind": type(exc).__name__, "message": str(exc), "fields": fields}})
 
@@ -78,8 +77,17 @@ def to_exception(record: object) -> MirrorError:
     fields = record.get("fields")
     for name, value in (fields if isinstance(fields, dict) else {}).items():
         if isinstance(name, str) and name.isidentifier() and not name.startswith("_"):
-            setattr(exc, name, tuple(value) if isinstance(value, list) else value)
+            setattr(exc, name, _field(value))
     return exc
+
+
+def _field(value: object) -> object:
+    """Return a field of an error as it was; what JSON has no form for came as its text."""
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict):
+        return Path(str(value.get("path", "")))
+    return value
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -77,6 +77,8 @@ def parse_content_range(header: str | None) -> tuple[int, int, int | None]:
     start, last, size = match.groups()
     if int(last) < int(start):
         raise RemoteProtocolError("Content-Range ends before it starts")
+    if size != "*" and int(size) <= int(last):
+        raise RemoteProtocolError("Content-Range ends after the end")
     return int(start), int(last) + 1, None if size == "*" else int(size)
 
 

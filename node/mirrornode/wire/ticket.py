@@ -63,6 +63,7 @@ class Ticket:
         bearer: Value for `Authorization: Bearer`.
         life_s: Seconds until the bearer expires.
         holdings: Answers for those asked roots that are here; absent roots are left out.
+        batch: How many blocks one request may name; 0 when the peer knows no such requests.
     """
 
     scheme: str
@@ -72,6 +73,7 @@ class Ticket:
     bearer: str
     life_s: float
     holdings: tuple[Holding, ...]
+    batch: int = 0
 
 
 def encode_request(roots: Sequence[Cid]) -> bytes:
@@ -104,6 +106,7 @@ def encode_ticket(ticket: Ticket) -> bytes:
             "cert_sha256": ticket.cert_sha256.hex(),
             "bearer": ticket.bearer,
             "life_s": ticket.life_s,
+            "batch": ticket.batch,
             "have": [_encode_holding(holding) for holding in ticket.holdings],
         }
     )
@@ -138,9 +141,12 @@ def decode_ticket(data: bytes, asked: Sequence[Cid]) -> Ticket:
         raise RemoteProtocolError("ticket with a bad certificate hash")
     if not isinstance(have, list) or len(have) > len(asked):
         raise RemoteProtocolError("ticket with unusable holdings")
+    batch = record.get("batch", 0)
+    if type(batch) is not int or not 0 <= batch <= 1_000_000:
+        raise RemoteProtocolError("ticket with an unusable batch size")
     wanted = set(asked)
     holdings = tuple(_decode_holding(item, wanted) for item in have)
-    return Ticket(scheme, port, tuple(hosts), cert, bearer, float(life_s), holdings)
+    return Ticket(scheme, port, tuple(hosts), cert, bearer, float(life_s), holdings, batch)
 
 
 def make_bearer(secret: bytes, peer_id: str, expires_at: float) -> str:
@@ -151,6 +157,8 @@ def make_bearer(secret: bytes, peer_id: str, expires_at: float) -> str:
 
 def check_bearer(secret: bytes, bearer: str, now: float) -> str | None:
     """Return the peer id a bearer was made for, or None when it is forged or expired."""
+    if not bearer.isascii():
+        return None
     claim, _, signature = bearer.rpartition(".")
     peer_id, _, expires = claim.rpartition(".")
     if not hmac.compare_digest(signature.encode(), _sign(secret, claim).encode()):
