@@ -40,54 +40,61 @@ class AnnounceQueueContract:
         assert _due(queue) == [A, B]
         assert [row.attempts for row in queue.due_announcements(SOON, 100)] == [0, 0]
 
+    def test_enqueued_by_multihash_alone_is_of_the_lowest_priority(
+        self, queue: WritableQueue
+    ) -> None:
+        queue.enqueue_announcements([A])
+        assert [row.priority for row in queue.due_announcements(SOON, 100, 0)] == [0]
+        assert list(queue.due_announcements(SOON, 100, 1)) == []
+
     def test_due_is_bounded_by_limit(self, queue: WritableQueue) -> None:
         queue.enqueue_announcements([A, B, C])
         assert len(_due(queue, limit=2)) == 2
 
     def test_announced_is_due_again_at_its_time(self, queue: WritableQueue) -> None:
         queue.enqueue_announcements([A])
-        queue.mark_announced(A, SOON + 10, SOON)
+        queue.mark_announced({A: SOON + 10}, SOON)
         assert _due(queue, SOON + 9) == []
         assert _due(queue, SOON + 10) == [A]
 
     def test_failures_are_counted_until_a_success(self, queue: WritableQueue) -> None:
         queue.enqueue_announcements([A])
-        queue.mark_announce_failed(A, SOON + 1)
-        queue.mark_announce_failed(A, SOON + 2)
+        queue.mark_announce_failed({A: SOON + 1})
+        queue.mark_announce_failed({A: SOON + 2})
         assert _due(queue, SOON + 1) == []
         assert [row.attempts for row in queue.due_announcements(SOON + 2, 1)] == [2]
-        queue.mark_announced(A, SOON + 3, SOON)
+        queue.mark_announced({A: SOON + 3}, SOON)
         assert [row.attempts for row in queue.due_announcements(SOON + 3, 1)] == [0]
 
     def test_longest_due_comes_first(self, queue: WritableQueue) -> None:
         queue.enqueue_announcements([A, B])
-        queue.mark_announce_failed(A, SOON + 5)
-        queue.mark_announce_failed(B, SOON + 4)
+        queue.mark_announce_failed({A: SOON + 5})
+        queue.mark_announce_failed({B: SOON + 4})
         assert _due(queue, SOON + 5) == [B, A]
 
     def test_enqueued_again_keeps_its_time(self, queue: WritableQueue) -> None:
         queue.enqueue_announcements([A])
-        queue.mark_announced(A, SOON + 10, SOON)
+        queue.mark_announced({A: SOON + 10}, SOON)
         queue.enqueue_announcements([A])
         assert _due(queue) == []
 
     def test_everything_is_due_at_infinity(self, queue: WritableQueue) -> None:
         queue.enqueue_announcements([A, B])
-        queue.mark_announced(A, FAR, SOON)
+        queue.mark_announced({A: FAR}, SOON)
         assert set(_due(queue, math.inf, 1_000_000)) == {A, B}
 
     def test_dropped_is_gone_and_marks_of_it_are_ignored(self, queue: WritableQueue) -> None:
         queue.enqueue_announcements([A, B])
         queue.drop_announcements([A, C])
-        queue.mark_announced(A, SOON, SOON)
-        queue.mark_announce_failed(C, SOON)
+        queue.mark_announced({A: SOON}, SOON)
+        queue.mark_announce_failed({C: SOON})
         assert _due(queue, math.inf) == [B]
 
     def test_counts(self, queue: WritableQueue) -> None:
         assert queue.announce_counts() == (0, 0, 0)
         queue.enqueue_announcements([A, B, C])
-        queue.mark_announced(A, FAR, SOON)
-        queue.mark_announce_failed(B, FAR)
+        queue.mark_announced({A: FAR}, SOON)
+        queue.mark_announce_failed({B: FAR})
         total, _, ok = queue.announce_counts()
         assert (total, ok) == (3, 1)
 
@@ -95,5 +102,5 @@ class AnnounceQueueContract:
         keys = [b"\x12\x20" + number.to_bytes(32, "big") for number in range(40)]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda key: queue.enqueue_announcements([key]), keys))
-            list(pool.map(lambda key: queue.mark_announced(key, FAR, SOON), keys))
+            list(pool.map(lambda key: queue.mark_announced({key: FAR}, SOON), keys))
         assert queue.announce_counts() == (40, 0, 40)

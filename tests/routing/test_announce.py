@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,13 +14,16 @@ from mirrornode.errors import CatalogUnusable
 from mirrornode.routing.announce import Announcer, AnnounceSettings
 from mirrornode.routing.kad.node import Kad
 from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL
-from mirrornode.wire.kad import KadMessage, decode_message, encode_message
+from mirrornode.store.announcements import LARGE_FILE_PRIORITY, ROOT_PRIORITY
+from mirrornode.wire.kad import KadMessage, MessageType, decode_message, encode_message
 from support.dht_room import Room, multihash_of, open_room
 from support.memory_queue import MemoryQueue
 from support.virtual_time import run_virtual
 
 KEYS = [multihash_of(f"root {number}") for number in range(30)]
 HOUR_S = 3600.0
+ROOT, LARGE, SMALL = (multihash_of(name) for name in ("folder", "large file", "small file"))
+PRIORITIES = {ROOT: ROOT_PRIORITY, LARGE: LARGE_FILE_PRIORITY}
 
 
 class TestMemoryQueue(AnnounceQueueContract):
@@ -31,10 +34,20 @@ class TestMemoryQueue(AnnounceQueueContract):
 
 @asynccontextmanager
 async def _announcing(
-    kad: Kad, queue: MemoryQueue, settings: AnnounceSettings | None = None
+    kad: Kad,
+    queue: MemoryQueue,
+    settings: AnnounceSettings | None = None,
+    *,
+    is_busy: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[Announcer]:
-    clock = asyncio.get_running_loop().time
-    announcer = Announcer(kad, queue, clock=clock, rng=random.Random(3), settings=settings)
+    announcer = Announcer(
+        kad,
+        queue,
+        is_busy=is_busy,
+        clock=asyncio.get_running_loop().time,
+        rng=random.Random(3),
+        settings=settings,
+    )
     async with asyncio.TaskGroup() as group:
         task = group.create_task(announcer.run())
         try:
@@ -43,8 +56,8 @@ async def _announcing(
             task.cancel()
 
 
-def _queue(*keys: bytes) -> MemoryQueue:
-    queue = MemoryQueue(asyncio.get_running_loop().time)
+def _queue(*keys: bytes, priorities: Mapping[bytes, int] | None = None) -> MemoryQueue:
+    queue = MemoryQueue(asyncio.get_running_loop().time, priorities=priorities)
     queue.enqueue_announcements(keys)
     return queue
 
@@ -141,16 +154,118 @@ def test_failed_announcements_back_off_and_succeed_later() -> None:
     run_virtual(scenario())
 
 
+def _sent_to(room: Room, number: int) -> list[bytes]:
+    """Return the keys a node was sent records of, in order."""
+    messages = (decode_message(request) for _, request in room.swarms[number].received)
+    return [m.key for m in messages if m.type is MessageType.ADD_PROVIDER]
+
+
+def test_important_keys_are_announced_first() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            queue = _queue(SMALL, LARGE, ROOT, priorities=PRIORITIES)
+            async with _announcing(room.kads[0], queue, AnnounceSettings(batch=1)):
+                await asyncio.sleep(5)
+            assert _sent_to(room, 1) == [ROOT, LARGE, SMALL]
+
+    run_virtual(scenario())
+
+
+def test_batch_is_followed_by_a_pause_as_long_as_it_took() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            room.net.latency_s = 1.0
+            settings = AnnounceSettings(batch=10)
+            async with _announcing(room.kads[0], _queue(*KEYS), settings):
+                await asyncio.sleep(12 + 11)  # ten records, the question and its answer; a pause
+                assert len(_sent_to(room, 1)) == 10
+                await asyncio.sleep(3)
+                assert len(_sent_to(room, 1)) > 10
+
+    run_virtual(scenario())
+
+
+def test_root_that_comes_in_a_pause_is_announced_at_once() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            queue = _queue(*KEYS, priorities=PRIORITIES)
+            settings = AnnounceSettings(batch=10, min_rest_s=60)
+            async with _announcing(room.kads[0], queue, settings) as announcer:
+                await asyncio.sleep(1)
+                assert queue.announce_counts() == (30, 20, 10)
+                queue.enqueue_announcements([ROOT, SMALL])
+                announcer.wake()
+                await asyncio.sleep(0.2)
+                assert queue.announce_counts() == (32, 21, 11)
+                assert _sent_to(room, 1)[-1] == ROOT
+                await asyncio.sleep(300)
+                assert queue.announce_counts() == (32, 0, 32)
+
+    run_virtual(scenario())
+
+
+def test_busy_node_announces_what_is_important_at_a_trickle_and_the_rest_later() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            is_busy = True
+            large = {multihash_of(f"large {number}"): LARGE_FILE_PRIORITY for number in range(20)}
+            queue = _queue(SMALL, *large, ROOT, priorities=PRIORITIES | large)
+            async with _announcing(room.kads[0], queue, is_busy=lambda: is_busy):
+                await asyncio.sleep(0.9)
+                assert len(_sent_to(room, 1)) == 8
+                await asyncio.sleep(60)
+                assert queue.announce_counts() == (22, 1, 21)
+                assert SMALL not in _sent_to(room, 1)
+                is_busy = False
+                await asyncio.sleep(3)
+                assert queue.announce_counts() == (22, 0, 22)
+
+    run_virtual(scenario())
+
+
+def test_node_that_is_always_busy_announces_everything_in_the_end() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            queue = _queue(*KEYS)
+            settings = AnnounceSettings(patience_s=600)
+            async with _announcing(room.kads[0], queue, settings, is_busy=lambda: True):
+                await asyncio.sleep(500)
+                assert queue.announce_counts()[2] == 0
+                await asyncio.sleep(200)
+                assert queue.announce_counts() == (30, 0, 30)
+
+    run_virtual(scenario())
+
+
+def test_busy_node_gives_newcomers_what_is_important_first() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            is_busy = False
+            queue = _queue(*KEYS, ROOT, LARGE, priorities=PRIORITIES)
+            async with _announcing(room.kads[1], queue, is_busy=lambda: is_busy):
+                await asyncio.sleep(200)
+                is_busy = True
+                for name in ("newcomer", "another"):
+                    await room.start(name, dial=room.swarms[1])
+                await asyncio.sleep(60)
+                assert [_sent_to(room, number) for number in (2, 3)] == [[ROOT, LARGE]] * 2
+                is_busy = False
+                await asyncio.sleep(10)
+                assert [kad.record_count for kad in room.kads[2:]] == [32, 32]
+
+    run_virtual(scenario())
+
+
 class _BusyQueue(MemoryQueue):
     """Fails its first calls, as a catalog does that another process keeps locked."""
 
     failures = 3
 
-    def mark_announced(self, multihash: bytes, next_at: float, ok_at: float) -> None:
+    def mark_announced(self, next_at: Mapping[bytes, float], ok_at: float) -> None:
         if self.failures:
             self.failures -= 1
             raise CatalogUnusable("the catalog is busy")
-        super().mark_announced(multihash, next_at, ok_at)
+        super().mark_announced(next_at, ok_at)
 
 
 def test_announcer_survives_a_busy_catalog() -> None:
@@ -186,7 +301,7 @@ def test_restarted_node_answers_for_everything_before_it_announces() -> None:
     async def scenario() -> None:
         async with open_room(2) as room:
             queue = _queue(KEYS[0])
-            queue.mark_announced(KEYS[0], 1e12, 0)  # not due for ages
+            queue.mark_announced({KEYS[0]: 1e12}, 0)  # not due for ages
             async with _announcing(room.kads[0], queue):
                 await asyncio.sleep(1)
                 assert await _providers(room, 1, KEYS[0]) == {room.swarms[0].peer_id}

@@ -81,6 +81,51 @@ def test_provide_when_nobody_keeps_the_record_is_0() -> None:
     run_virtual(scenario())
 
 
+def test_provide_many_in_a_small_network_is_one_stream_a_peer() -> None:
+    async def scenario() -> None:
+        async with open_room(5) as room:
+            keys = [multihash_of(f"file {number}") for number in range(250)]
+            requests, notices = room.net.requests, room.net.notices
+            assert await room.kads[1].provide_many(keys) == [4] * 250
+            assert room.net.requests - requests == 4 * 3  # at most 100 records on each
+            assert room.net.notices - notices == 4 * 250
+            assert [kad.record_count for kad in room.kads] == [250, 0, 250, 250, 250]
+
+    run_virtual(scenario())
+
+
+def test_provide_walks_until_the_table_has_been_refreshed() -> None:
+    async def scenario() -> None:
+        async with open_room(4) as room:
+            hermit = room.net.join("hermit")
+            kad = Kad(hermit, clock=asyncio.get_running_loop().time)  # does not run: no refresh
+            await hermit.dial(room.swarms[0].peer_id, room.swarms[0].listen)
+            kad.add_peer(room.swarms[0].peer_id)
+            assert await kad.provide(KEY) == 4
+            for swarm in room.swarms:
+                kad.remove_peer(swarm.peer_id)
+            kad.add_peer(room.swarms[0].peer_id)
+            await kad.refresh()
+            before = room.net.requests
+            assert await kad.provide(KEY) == 4
+            assert room.net.requests - before == 4
+
+    run_virtual(scenario())
+
+
+def test_provide_many_does_not_count_a_peer_that_denies_or_fails() -> None:
+    async def scenario() -> None:
+        async with open_room(4) as room:
+            await _liar(room, KadMessage(MessageType.FIND_NODE))
+            await asyncio.sleep(30)
+            assert room.kads[0].table_size == 4
+            room.swarms[2].faults = "E"
+            assert await room.kads[0].provide_many([KEY, multihash_of("other")]) == [2, 2]
+            assert room.kads[2].record_count == 0
+
+    run_virtual(scenario())
+
+
 def test_provide_needs_a_sensible_key() -> None:
     async def scenario() -> None:
         async with open_room(1) as room:

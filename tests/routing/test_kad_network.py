@@ -39,6 +39,22 @@ def test_find_providers_in_100_nodes_finds_every_key_from_every_node() -> None:
     run_virtual(scenario())
 
 
+def test_provide_many_in_100_nodes_walks_a_few_times_and_every_key_is_found() -> None:
+    async def scenario() -> None:
+        async with open_room(NODES) as room:
+            keys = [multihash_of(f"file {number}") for number in range(100)]
+            requests = room.net.requests
+            kept_by = await room.kads[5].provide_many(keys)
+            assert min(kept_by) == 20
+            assert room.net.requests - requests <= 400  # 100 walks and 2000 records were 6000
+            room.net.kill(room.swarms[5].peer_id)
+            for number, key in enumerate(keys):
+                kad = room.kads[10 + number % 80]
+                assert await _providers(kad, key) == [room.swarms[5].peer_id]
+
+    run_virtual(scenario())
+
+
 def test_find_providers_when_a_third_is_dead_still_finds_every_key() -> None:
     async def scenario() -> None:
         async with open_room(NODES) as room:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,49 +12,63 @@ class QueuedAnnouncement:
     """One row."""
 
     multihash: bytes
+    priority: int = 0
     attempts: int = 0
     last_ok_at: float | None = None
 
 
 class MemoryQueue:
-    """Rows by multihash, in order of enqueueing."""
+    """Rows by multihash, in order of enqueueing; `priorities` are those that are not 0."""
 
-    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = lambda: 0.0,
+        *,
+        priorities: Mapping[bytes, int] | None = None,
+    ) -> None:
         self._clock = clock
+        self._priorities = priorities or {}
         self._lock = threading.Lock()
         self._rows: dict[bytes, tuple[float, QueuedAnnouncement]] = {}
 
     def enqueue_announcements(self, multihashes: Iterable[bytes]) -> None:
         with self._lock:
             for multihash in multihashes:
-                self._rows.setdefault(multihash, (0.0, QueuedAnnouncement(multihash)))
+                row = QueuedAnnouncement(multihash, self._priorities.get(multihash, 0))
+                self._rows.setdefault(multihash, (0.0, row))
 
     def drop_announcements(self, multihashes: Iterable[bytes]) -> None:
         with self._lock:
             for multihash in multihashes:
                 self._rows.pop(multihash, None)
 
-    def due_announcements(self, now: float, limit: int) -> list[QueuedAnnouncement]:
+    def due_announcements(
+        self, now: float, limit: int, min_priority: int = 0
+    ) -> list[QueuedAnnouncement]:
         with self._lock:
             due = sorted(
-                ((next_at, row) for next_at, row in self._rows.values() if next_at <= now),
-                key=lambda pair: pair[0],
+                (
+                    (-row.priority, next_at, row)
+                    for next_at, row in self._rows.values()
+                    if next_at <= now and row.priority >= min_priority
+                ),
+                key=lambda each: each[:2],
             )
-            return [row for _, row in due[:limit]]
+            return [row for _, _, row in due[:limit]]
 
-    def mark_announced(self, multihash: bytes, next_at: float, ok_at: float) -> None:
+    def mark_announced(self, next_at: Mapping[bytes, float], ok_at: float) -> None:
         with self._lock:
-            if multihash in self._rows:
-                self._rows[multihash] = (next_at, QueuedAnnouncement(multihash, 0, ok_at))
+            for multihash, at in next_at.items():
+                if multihash in self._rows:
+                    _, row = self._rows[multihash]
+                    self._rows[multihash] = (at, replace(row, attempts=0, last_ok_at=ok_at))
 
-    def mark_announce_failed(self, multihash: bytes, next_at: float) -> None:
+    def mark_announce_failed(self, next_at: Mapping[bytes, float]) -> None:
         with self._lock:
-            if multihash in self._rows:
-                _, row = self._rows[multihash]
-                self._rows[multihash] = (
-                    next_at,
-                    QueuedAnnouncement(multihash, row.attempts + 1, row.last_ok_at),
-                )
+            for multihash, at in next_at.items():
+                if multihash in self._rows:
+                    _, row = self._rows[multihash]
+                    self._rows[multihash] = (at, replace(row, attempts=row.attempts + 1))
 
     def announce_counts(self) -> tuple[int, int, int]:
         with self._lock:

@@ -116,9 +116,13 @@ class VirtualSwarm:
         protocol: str,
         payload: bytes,
         *,
+        ahead: Sequence[bytes] = (),
         timeout_s: float = 10,
         max_response_bytes: int = 4 << 20,
     ) -> bytes:
+        for message in ahead:
+            self._net.notices += 1
+            await self._deliver(peer_id, protocol, message, timeout_s)
         self._net.requests += 1
         response = await self._deliver(peer_id, protocol, payload, timeout_s)
         if response is None:
@@ -127,12 +131,6 @@ class VirtualSwarm:
             raise RemoteProtocolError("answer is too long")
         await asyncio.sleep(self._net.latency_s)
         return response
-
-    async def notify(
-        self, peer_id: str, protocol: str, payload: bytes, *, timeout_s: float = 10
-    ) -> None:
-        self._net.notices += 1
-        await self._deliver(peer_id, protocol, payload, timeout_s)
 
     def serve(
         self,

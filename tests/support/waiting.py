@@ -8,5 +8,5 @@ from collections.abc import Callable
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return as soon as `condition()` is true, looking every 10 ms."""
-    while not condition():  # noqa: ASYNC110  # the states waited for have no event
+    while not condition():  # noqa: ASYNC110  # these states have no event
         await asyncio.sleep(0.01)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -146,4 +146,8 @@ def service(
     respond: Callable[[str, bytes], Awaitable[bytes | None]], *, max_request_bytes: int = 1000
 ) -> Service:
     """Return a service for `Island.serve`."""
-    return Service(respond, max_request_bytes, trio.CapacityLimiter(64))
+
+    async def respond_all(peer_id: str, requests: Sequence[bytes]) -> list[bytes | None]:
+        return [await respond(peer_id, request) for request in requests]
+
+    return Service(respond_all, max_request_bytes, trio.CapacityLimiter(64))

@@ -71,7 +71,7 @@ def test_parse_when_other_spellings_then_normal_form() -> None:
     ],
 )
 def test_parse_when_not_dialable_then_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match="."):  # every form has its own message
+    with pytest.raises(ValueError, match=r".+"):  # every form has its own message
         TcpAddress.parse(text)
 
 

@@ -246,16 +246,44 @@ async def test_serve_when_slots_are_taken_then_others_wait(opened: Opener) -> No
     assert most == 2
 
 
-async def test_notify_when_sent_then_responder_gets_it(opened: Opener) -> None:
-    got: asyncio.Future[tuple[str, bytes]] = asyncio.get_running_loop().create_future()
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_request_when_messages_go_ahead_then_all_are_read_before_the_answer(
+    opened: Opener, is_known: bool
+) -> None:
+    notes = [b"note %d" % number for number in range(100)]
+    got: list[bytes] = []
 
-    async def take(peer_id: str, request: bytes) -> None:
-        got.set_result((peer_id, request))
+    async def take(peer_id: str, request: bytes) -> bytes | None:
+        got.append(request)
+        return None if request.startswith(b"note") else b"%d" % len(got)
 
     client, server = await linked(opened)
-    server.serve("/note", take)
-    await client.notify(server.peer_id, "/note", b"hello")
-    assert await got == (client.peer_id, b"hello")
+    protocol = "/echo" if is_known else "/note"
+    server.serve(protocol, take)
+    assert await client.request(server.peer_id, protocol, b"how many?", ahead=notes) == b"101"
+    assert got == [*notes, b"how many?"]
+
+
+async def test_request_when_more_goes_ahead_than_a_window_holds_then_all_of_it_is_read(
+    opened: Opener,
+) -> None:
+    sizes: list[int] = []
+
+    async def take(peer_id: str, request: bytes) -> bytes | None:
+        sizes.append(len(request))
+        return b"done" if request == b"end" else None
+
+    client, server = await linked(opened)
+    server.serve("/echo", take)
+    notes = [bytes(20_000)] * 40
+    assert await client.request(server.peer_id, "/echo", b"end", ahead=notes) == b"done"
+    assert sizes == [20_000] * 40 + [3]
+
+
+async def test_request_when_one_ahead_is_too_large_then_refused(opened: Opener) -> None:
+    client, server = await linked(opened)
+    with pytest.raises(SourceGone):
+        await client.request(server.peer_id, "/echo", b"x", ahead=[b"y", bytes(70_000)])
 
 
 async def test_serve_when_already_connected_then_peers_are_told(opened: Opener) -> None:

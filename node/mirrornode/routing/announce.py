@@ -1,9 +1,9 @@
 """Keeps every root and file we share announced: when, how often, and to whom again.
 
-Works off the catalog's queue, re-announces before records run out, backs off from failures, and
-gives a peer that joins a small network all our records at once, so that a restarted bootstrap
-server answers again within seconds. What is in the queue is decided by the `mirror` use cases; how
-one announcement is made by `routing.kad`.
+Works off the catalog's queue, re-announces before records run out and backs off from failures.
+Announcing shares a core with transfers, so it is done in batches with a pause as long as the work
+after each, what the user named comes first, and while the node is busy the rest waits. What is in
+the queue is decided by the `mirror` use cases; how a batch is announced by `routing.kad`.
 
 The queue's times are unix seconds: they outlive the process.
 """
@@ -15,12 +15,14 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mirrornode.errors import StoreError
-from mirrornode.routing.kad.table import K
+from mirrornode.routing.newcomers import NewcomerPush
+from mirrornode.routing.pace import Pace
+from mirrornode.store.announcements import REST_PRIORITY, ROOT_PRIORITY
 
 if TYPE_CHECKING:
     from mirrornode.routing.kad.node import Kad
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_ANNOUNCEMENTS = 1_000_000  # loaded into memory; 100 bytes each
-MAX_WAITING_NEWCOMERS = 256
 
 
 class DueAnnouncement(Protocol):
@@ -36,6 +37,11 @@ class DueAnnouncement(Protocol):
 
     @property
     def multihash(self) -> bytes: ...
+    @property
+    def priority(self) -> int:
+        """One of those in `store.announcements`; higher goes first."""
+        ...
+
     @property
     def attempts(self) -> int:
         """Failures since the last success."""
@@ -45,16 +51,21 @@ class DueAnnouncement(Protocol):
 class AnnounceQueue(Protocol):
     """What is to be announced and when; persistent, synchronous, safe to call from any thread."""
 
-    def due_announcements(self, now: float, limit: int) -> Sequence[DueAnnouncement]:
-        """Return up to `limit` rows whose time has come; all of them when `now` is infinite."""
+    def due_announcements(
+        self, now: float, limit: int, min_priority: int = REST_PRIORITY
+    ) -> Sequence[DueAnnouncement]:
+        """Return up to `limit` rows whose time has come, the highest priority first.
+
+        All of them when `now` is infinite.
+        """
         ...
 
-    def mark_announced(self, multihash: bytes, next_at: float, ok_at: float) -> None:
-        """Note a success; unknown multihashes (dropped meanwhile) are ignored."""
+    def mark_announced(self, next_at: Mapping[bytes, float], ok_at: float) -> None:
+        """Note successes by multihash; unknown ones (dropped meanwhile) are ignored."""
         ...
 
-    def mark_announce_failed(self, multihash: bytes, next_at: float) -> None:
-        """Note a failure, counting it as one attempt; unknown multihashes are ignored."""
+    def mark_announce_failed(self, next_at: Mapping[bytes, float]) -> None:
+        """Note failures, counting each as one attempt; unknown multihashes are ignored."""
         ...
 
     def announce_counts(self) -> tuple[int, int, int]:
@@ -66,15 +77,19 @@ class AnnounceQueue(Protocol):
 class AnnounceSettings:
     """Times in seconds."""
 
-    concurrency: int = 8  # announcements at a time; one takes 20-200 ms on a LAN
-    batch: int = 256  # rows taken from the queue at a time
+    batch: int = 100  # announcements made together; some 0.1 s of work
+    rest_ratio: float = 1.0  # pause after a batch, times what it took: 1 is half of a core
+    min_rest_s: float = 0.1  # the least pause, so that many wakes are one look at the queue
+    trickle: int = 8  # announcements made together while busy, and of roots during a pause
+    trickle_rest_s: float = 1.0  # the least pause while busy
+    patience_s: float = 900.0  # how long a busy node holds back what is not important
     repeat_s: float = 22 * 3600.0  # IPFS networks: records last 48 h, are repeated every 22 h
     repeat_jitter_s: float = 2 * 3600.0  # taken off repeat_s, so that announcements spread out
     first_retry_s: float = 5.0  # after a failure; doubles
     last_retry_s: float = 600.0
     poll_s: float = 30.0  # how often the queue is looked at when nobody calls `wake`
     push_batch: int = 50  # records sent to a newcomer before a pause
-    push_pause_s: float = 0.25  # so that one newcomer gets at most 200 records a second from us
+    push_pause_s: float = 0.25  # so that newcomers get at most 200 records a second from us
 
 
 class Announcer:
@@ -83,6 +98,8 @@ class Announcer:
     Args:
         kad: The DHT.
         queue: The catalog's announcements.
+        is_busy: Whether a transfer runs or was served within the last seconds: only roots and
+            large files are announced then, a few a second. Called often, must be cheap.
         clock: Unix seconds.
         rng: Source of jitter.
         settings: Times and bounds.
@@ -93,6 +110,7 @@ class Announcer:
         kad: Kad,
         queue: AnnounceQueue,
         *,
+        is_busy: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
         settings: AnnounceSettings | None = None,
@@ -101,11 +119,13 @@ class Announcer:
         self._queue = queue
         self._clock = clock
         self._rng = rng or random.Random()
-        self._settings = settings or AnnounceSettings()
-        self._held: set[bytes] = set()  # what the queue holds, as far as we have seen
+        self._settings = settings = settings or AnnounceSettings()
+        self._held: dict[bytes, int] = {}  # what the queue holds as far as we know, and priorities
         self._woken = asyncio.Event()
-        self._newcomers: dict[str, None] = {}  # waiting for our records, in order
-        self._newcomer_came = asyncio.Event()
+        self._pace = Pace(is_busy, patience_s=settings.patience_s)
+        self._newcomers = NewcomerPush(
+            kad, self._held, self._pace, batch=settings.push_batch, pause_s=settings.push_pause_s
+        )
 
     def wake(self) -> None:
         """Look at the queue now: something was enqueued or dropped."""
@@ -113,34 +133,41 @@ class Announcer:
 
     async def run(self) -> None:
         """Announce until cancelled."""
-        unsubscribe = self._kad.on_newcomer(self._note_newcomer)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._announce_loop())
-                group.create_task(self._push_loop())
-        finally:
-            unsubscribe()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._announce_loop())
+            group.create_task(self._newcomers.run())
 
     async def _announce_loop(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self._woken.clear()
+            began = loop.time()
+            is_busy = self._pace.is_busy()
             try:
-                worked = await self._announce_due()
-            except* StoreError as failures:  # busy or full disk: announcing can wait
-                log.warning("announce queue failed reason=%s", failures.exceptions[0])
+                if not self._held:
+                    await self._match_queue()  # after a restart, before the first work
+                worked = await self._announce_due(
+                    self._settings.trickle if is_busy else self._settings.batch,
+                    self._pace.min_priority(),
+                )
+                await self._match_queue()
+            except StoreError as exc:  # busy or full disk: announcing can wait
+                log.warning("announce queue failed reason=%s", exc)
                 worked = False
-            if not worked or not self._kad.table_size:
+            await self._pause(loop.time() - began, is_busy=is_busy)
+            if not worked:
                 await self._rest()
 
-    async def _announce_due(self) -> bool:
+    async def _announce_due(self, limit: int, min_priority: int) -> bool:
         """Announce some of what is due; return whether there was any."""
-        await self._match_queue()
         if not self._kad.table_size:
             return False
         due = await asyncio.to_thread(
-            self._queue.due_announcements, self._clock(), self._settings.batch
+            self._queue.due_announcements, self._clock(), limit, min_priority
         )
-        await self._announce_batch(due)
+        if due:
+            self._held.update((row.multihash, row.priority) for row in due)
+            await self._announce(due)
         return bool(due)
 
     async def _match_queue(self) -> None:
@@ -149,78 +176,65 @@ class Announcer:
         if min(total, MAX_ANNOUNCEMENTS) == len(self._held):
             return
         rows = await asyncio.to_thread(self._queue.due_announcements, math.inf, MAX_ANNOUNCEMENTS)
-        queued = {row.multihash for row in rows}
-        self._kad.withdraw(self._held - queued)
-        self._kad.hold(queued - self._held)
-        self._held = queued
+        queued = {row.multihash: row.priority for row in rows}
+        self._kad.withdraw(self._held.keys() - queued.keys())
+        self._kad.hold(queued.keys() - self._held.keys())
+        self._held.clear()
+        self._held.update(queued)
 
-    async def _announce_batch(self, due: Sequence[DueAnnouncement]) -> None:
-        rows = iter(due)
-
-        async def work() -> None:
-            for row in rows:  # shared: each worker takes the next row
-                if not self._kad.table_size:
-                    return  # not the row's fault: it stays due
-                await self._announce(row)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._settings.concurrency, len(due))):
-                group.create_task(work())
-
-    async def _announce(self, row: DueAnnouncement) -> None:
+    async def _announce(self, due: Sequence[DueAnnouncement]) -> None:
         settings = self._settings
-        self._held.add(row.multihash)
-        kept_by = await self._kad.provide(row.multihash)
+        kept_by = await self._kad.provide_many([row.multihash for row in due])
         now = self._clock()
-        if kept_by:
-            next_at = now + settings.repeat_s - self._rng.uniform(0, settings.repeat_jitter_s)
-            await asyncio.to_thread(self._queue.mark_announced, row.multihash, next_at, now)
-            log.debug("announced multihash=%s peers=%d", row.multihash.hex(), kept_by)
-        elif self._kad.table_size:
-            doublings = min(row.attempts, 16)  # 2^16 * 5 s is far beyond last_retry_s
-            delay_s = min(settings.first_retry_s * 2**doublings, settings.last_retry_s)
-            next_at = now + delay_s * self._rng.uniform(0.8, 1.0)
-            await asyncio.to_thread(self._queue.mark_announce_failed, row.multihash, next_at)
-            log.debug("not announced multihash=%s retry_s=%.0f", row.multihash.hex(), delay_s)
+        announced: dict[bytes, float] = {}
+        failed: dict[bytes, float] = {}
+        for row, kept in zip(due, kept_by, strict=True):
+            if kept:
+                jitter_s = self._rng.uniform(0, settings.repeat_jitter_s)
+                announced[row.multihash] = now + settings.repeat_s - jitter_s
+            elif self._kad.table_size:  # else it is not the row's fault: it stays due
+                doublings = min(row.attempts, 16)  # 2^16 * 5 s is far beyond last_retry_s
+                delay_s = min(settings.first_retry_s * 2**doublings, settings.last_retry_s)
+                failed[row.multihash] = now + delay_s * self._rng.uniform(0.8, 1.0)
+        if announced:
+            await asyncio.to_thread(self._queue.mark_announced, announced, now)
+        if failed:
+            await asyncio.to_thread(self._queue.mark_announce_failed, failed)
+        log.debug("announced keys=%d failed=%d", len(announced), len(failed))
+
+    async def _pause(self, worked_s: float, *, is_busy: bool) -> None:
+        """Leave the core to others, but announce roots that come meanwhile."""
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        least_s = settings.trickle_rest_s if is_busy else settings.min_rest_s
+        ends_at = loop.time() + max(least_s, worked_s * settings.rest_ratio)
+        was_woken = False
+        try:
+            while loop.time() < ends_at:
+                async with asyncio.timeout_at(ends_at):
+                    await self._woken.wait()
+                self._woken.clear()
+                was_woken = True
+                began = loop.time()
+                await self._announce_due(settings.trickle, ROOT_PRIORITY)
+                ends_at += (loop.time() - began) * settings.rest_ratio
+        except TimeoutError:
+            pass
+        except StoreError as exc:
+            log.warning("announce queue failed reason=%s", exc)
+        if was_woken:
+            self._woken.set()  # what else came is looked at after the pause
 
     async def _rest(self) -> None:
         """Wait for `wake`, for a first peer, or for the next look at the queue."""
+        settings = self._settings
+        timeout_s = settings.trickle_rest_s if self._pace.is_busy() else settings.poll_s
         waits: list[asyncio.Task[object]] = [asyncio.create_task(self._woken.wait())]
         if not self._kad.table_size:
             waits.append(asyncio.create_task(self._kad.wait_for_peers()))
         try:
-            await asyncio.wait(
-                waits, timeout=self._settings.poll_s, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-
-    # Newcomers
-
-    def _note_newcomer(self, peer_id: str) -> None:
-        if len(self._newcomers) < MAX_WAITING_NEWCOMERS:
-            self._newcomers[peer_id] = None
-            self._newcomer_came.set()
-
-    async def _push_loop(self) -> None:
-        while True:
-            await self._newcomer_came.wait()
-            self._newcomer_came.clear()
-            while self._newcomers:
-                peer_id = next(iter(self._newcomers))
-                del self._newcomers[peer_id]
-                if self._kad.table_size <= K:  # else most records belong at other peers
-                    await self._push(peer_id)
-
-    async def _push(self, peer_id: str) -> None:
-        settings = self._settings
-        keys = list(self._held)
-        for start in range(0, len(keys), settings.push_batch):
-            if start:
-                await asyncio.sleep(settings.push_pause_s)
-            for key in keys[start : start + settings.push_batch]:
-                if key in self._held and not await self._kad.send_record(peer_id, key):
-                    return
-        log.debug("gave our records to peer=%s records=%d", peer_id, len(keys))

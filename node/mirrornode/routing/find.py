@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mirrornode.errors import MirrorError, SourceError, TargetError
+from mirrornode.errors import MirrorError, TargetError
 from mirrornode.wire import ticket as tickets
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ class Finder:
         near_host = _ip_of(link.address) if link is not None else ""
         return Found(peer_id, tickets.decode_ticket(answer, roots), near_host)
 
-    async def find(self, roots: Sequence[Cid], peers: Sequence[str] = ()) -> AsyncIterator[Found]:
+    async def find(
+        self, roots: Sequence[Cid], peers: Sequence[str] = ()
+    ) -> AsyncGenerator[Found, None]:
         """Yield peers that hold any of `roots`, each again when it has come back; never ends.
 
         Args:
@@ -175,9 +177,14 @@ class _Search:
     async def _look_up(self, root: Cid) -> None:
         while True:
             await self._dht.wait_for_peers()
-            async for record in self._dht.find_providers(root.multihash, timeout_s=DHT_TIMEOUT_S):
-                if record.peer_id not in self._holders:
-                    self._spawn(self._dial_and_ask(record.peer_id, record.addresses))
+            try:
+                async for record in self._dht.find_providers(
+                    root.multihash, timeout_s=DHT_TIMEOUT_S
+                ):
+                    if record.peer_id not in self._holders:
+                        self._spawn(self._dial_and_ask(record.peer_id, record.addresses))
+            except MirrorError as exc:
+                log.info("DHT look-up failed root=%s reason=%s", root, exc)
             await asyncio.sleep(DHT_AGAIN_S)
 
     async def _dial_again_and_again(self, peer_id: str, addresses: Sequence[str]) -> None:
@@ -188,7 +195,7 @@ class _Search:
     async def _dial_and_ask(self, peer_id: str, addresses: Sequence[str]) -> None:
         if peer_id == self._swarm.peer_id:
             return
-        with suppress(SourceError):
+        with suppress(MirrorError):
             await self._swarm.dial(peer_id, addresses)
             await self._ask(peer_id)
 

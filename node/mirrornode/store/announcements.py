@@ -1,14 +1,15 @@
 """The announce queue: what this node tells the network it has, and when it tells it again.
 
-What can no longer be served whole is taken out by `withdraw`. When to retry is the announcer's
-business (`routing.announce`); here are rows and times. Times are Unix seconds, so that the queue
-means the same after a restart.
+What the user named goes first, then large files, then the rest: which is which the catalog knows
+itself. What can no longer be served whole is taken out by `withdraw`. When to retry is the
+announcer's business (`routing.announce`); here are rows and times. Times are Unix seconds, so that
+the queue means the same after a restart.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from mirrornode.store.blocks import batches
@@ -19,7 +20,18 @@ if TYPE_CHECKING:
 
     from mirrornode.store.database import Database
 
+REST_PRIORITY, LARGE_FILE_PRIORITY, ROOT_PRIORITY = PRIORITIES = (0, 1, 2)
+LARGE_FILE_BYTES = 16 << 20  # from here on many sources are worth more than a quick first answer
+
 _SHA256_MULTIHASH = b"\x12\x20"
+_PRIORITY = f"""CASE
+    WHEN EXISTS (SELECT 1 FROM roots WHERE multihash = :key)
+        OR EXISTS (SELECT 1 FROM files JOIN roots ON roots.multihash = files.multihash
+                   WHERE files.sha256 = :digest) THEN {ROOT_PRIORITY}
+    WHEN EXISTS (SELECT 1 FROM files WHERE multihash = :key AND size_bytes >= {LARGE_FILE_BYTES})
+        OR EXISTS (SELECT 1 FROM files WHERE sha256 = :digest AND size_bytes >= {LARGE_FILE_BYTES})
+        THEN {LARGE_FILE_PRIORITY}
+    ELSE {REST_PRIORITY} END"""
 
 
 def sha256_multihash(digest: bytes) -> bytes:
@@ -35,10 +47,17 @@ def sha256_digest(multihash: bytes) -> bytes | None:
 
 
 def insert_announcements(connection: sqlite3.Connection, multihashes: Iterable[bytes]) -> None:
-    """Queue what is not queued yet, due at once, inside the caller's transaction."""
+    """Queue what is not queued yet, due at once, inside the caller's transaction.
+
+    The priority is that of what the catalog holds under the multihash by then; of what is queued
+    already it can only rise.
+    """
     connection.executemany(
-        "INSERT OR IGNORE INTO announcements (multihash, attempts, next_at) VALUES (?, 0, 0)",
-        ((multihash,) for multihash in multihashes),
+        f"""INSERT INTO announcements (multihash, priority, attempts, next_at)
+                VALUES (:key, {_PRIORITY}, 0, 0)
+            ON CONFLICT (multihash) DO UPDATE SET priority = excluded.priority
+                WHERE excluded.priority > priority""",
+        ({"key": multihash, "digest": sha256_digest(multihash)} for multihash in multihashes),
     )
 
 
@@ -87,31 +106,38 @@ class AnnouncementTable:
                 "DELETE FROM announcements WHERE multihash = ?", ((m,) for m in multihashes)
             )
 
-    def due_announcements(self, now: float, limit: int) -> list[Announcement]:
-        """Return at most `limit` announcements whose time has come, the longest due first."""
+    def due_announcements(
+        self, now: float, limit: int, min_priority: int = REST_PRIORITY
+    ) -> list[Announcement]:
+        """Return at most `limit` announcements whose time has come.
+
+        The highest priority comes first, and of one priority the longest due.
+        """
+        rows: list[tuple[bytes, int, int, float | None]] = []
         with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT multihash, attempts, last_ok_at FROM announcements"
-                " WHERE next_at <= ? ORDER BY next_at, id LIMIT ?",
-                (now, limit),
-            ).fetchall()
+            for priority in reversed(PRIORITIES[min_priority:]):  # one run of the index each
+                rows += connection.execute(
+                    "SELECT multihash, priority, attempts, last_ok_at FROM announcements"
+                    " WHERE priority = ? AND next_at <= ? ORDER BY next_at, id LIMIT ?",
+                    (priority, now, limit - len(rows)),
+                )
         return [Announcement(*row) for row in rows]
 
-    def mark_announced(self, multihash: bytes, next_at: float, ok_at: float) -> None:
-        """Note that the network took an announcement, and when it is to be repeated."""
+    def mark_announced(self, next_at: Mapping[bytes, float], ok_at: float) -> None:
+        """Note that the network took announcements, and when each is to be repeated."""
         with self._database.write() as connection:
-            connection.execute(
+            connection.executemany(
                 "UPDATE announcements SET attempts = 0, next_at = ?, last_ok_at = ?"
                 " WHERE multihash = ?",
-                (next_at, ok_at, multihash),
+                ((at, ok_at, multihash) for multihash, at in next_at.items()),
             )
 
-    def mark_announce_failed(self, multihash: bytes, next_at: float) -> None:
-        """Count a failed attempt and note when to try again."""
+    def mark_announce_failed(self, next_at: Mapping[bytes, float]) -> None:
+        """Count a failed attempt of each and note when to try again."""
         with self._database.write() as connection:
-            connection.execute(
+            connection.executemany(
                 "UPDATE announcements SET attempts = attempts + 1, next_at = ? WHERE multihash = ?",
-                (next_at, multihash),
+                ((at, multihash) for multihash, at in next_at.items()),
             )
 
     def announce_counts(self, now: float | None = None) -> tuple[int, int, int]:

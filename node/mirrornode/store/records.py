@@ -100,9 +100,13 @@ class StoredRoot:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One multihash to tell the world about; times are Unix seconds."""
+    """One multihash to tell the world about; times are Unix seconds.
+
+    `priority` is one of those in `store.announcements`.
+    """
 
     multihash: bytes
+    priority: int
     attempts: int
     last_ok_at: float | None
 

@@ -83,11 +83,12 @@ _FIRST: Migration = (
     """CREATE TABLE announcements (
         id         INTEGER PRIMARY KEY,
         multihash  BLOB    NOT NULL UNIQUE,
+        priority   INTEGER NOT NULL DEFAULT 0,
         attempts   INTEGER NOT NULL,
         next_at    REAL    NOT NULL,
         last_ok_at REAL
     )""",
-    "CREATE INDEX announcements_by_time ON announcements (next_at, id)",
+    "CREATE INDEX announcements_by_time ON announcements (priority, next_at, id)",
     """CREATE TABLE transfers (
         id         INTEGER PRIMARY KEY,
         root       BLOB    NOT NULL,

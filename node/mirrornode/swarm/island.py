@@ -149,24 +149,22 @@ class Island:
             ) from None
 
     async def request(
-        self, peer_id: str, protocol: str, payload: bytes, timeout_s: float, max_response_bytes: int
+        self,
+        peer_id: str,
+        protocol: str,
+        messages: Sequence[bytes],
+        timeout_s: float,
+        max_response_bytes: int,
     ) -> bytes:
         """Ask a peer; see `Swarm.request`."""
         connection = self._connection_to(peer_id)
         try:
             with trio.fail_after(timeout_s):
-                return await connection.request(protocol, payload, max_response_bytes)
+                return await connection.request(protocol, messages, max_response_bytes)
         except trio.TooSlowError:
-            raise _too_slow(peer_id, protocol, timeout_s) from None
-
-    async def notify(self, peer_id: str, protocol: str, payload: bytes, timeout_s: float) -> None:
-        """Tell a peer; see `Swarm.notify`."""
-        connection = self._connection_to(peer_id)
-        try:
-            with trio.fail_after(timeout_s):
-                await connection.notify(protocol, payload)
-        except trio.TooSlowError:
-            raise _too_slow(peer_id, protocol, timeout_s) from None
+            raise SourceTooSlow(
+                f"{peer_id} did not answer {protocol} within {timeout_s:g} s", source_id=peer_id
+            ) from None
 
     async def disconnect(self, peer_id: str) -> None:
         """End all connections to a peer and wait until its link is down."""
@@ -375,9 +373,3 @@ class _Flight:
 
     lock: trio.Lock = field(default_factory=trio.Lock)
     users: int = 0
-
-
-def _too_slow(peer_id: str, protocol: str, timeout_s: float) -> SourceTooSlow:
-    return SourceTooSlow(
-        f"{peer_id} did not answer {protocol} within {timeout_s:g} s", source_id=peer_id
-    )

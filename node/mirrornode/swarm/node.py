@@ -89,6 +89,7 @@ class Swarm:
         protocol: str,
         payload: bytes,
         *,
+        ahead: Sequence[bytes] = (),
         timeout_s: float = 10.0,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> bytes:
@@ -97,25 +98,31 @@ class Swarm:
         Each request has a stream of its own. Cancelling resets that stream; the connection and
         other requests are not touched.
 
+        Args:
+            peer_id: Whom to ask.
+            protocol: Protocol id.
+            payload: The request.
+            ahead: Messages that have no answer, sent before the request on the same stream, so
+                that one answer shows that all were read. A hundred cost little more than one.
+            timeout_s: For everything together.
+            max_response_bytes: A larger answer is refused.
+
         Raises:
             SourceGone: Not connected, or the peer reset the stream or left.
             SourceTooSlow: No whole answer within `timeout_s`.
             SourceRefused: The peer does not speak `protocol`, or closed without an answer.
             RemoteProtocolError: The answer is malformed or has more than `max_response_bytes`.
         """
+        messages = [*ahead, payload]
         return await self._call(
-            peer_id, self._island.request, peer_id, protocol, payload, timeout_s, max_response_bytes
+            peer_id,
+            self._island.request,
+            peer_id,
+            protocol,
+            messages,
+            timeout_s,
+            max_response_bytes,
         )
-
-    async def notify(
-        self, peer_id: str, protocol: str, payload: bytes, *, timeout_s: float = 10.0
-    ) -> None:
-        """Send one framed message to a connected peer; return when it has agreed on the protocol.
-
-        Raises:
-            SourceGone, SourceTooSlow, SourceRefused, RemoteProtocolError: As `request`.
-        """
-        await self._call(peer_id, self._island.notify, peer_id, protocol, payload, timeout_s)
 
     def serve(
         self,
@@ -127,14 +134,15 @@ class Swarm:
     ) -> None:
         """Answer `protocol` with `responder`, from now until the swarm closes.
 
-        A peer may send several requests on one stream; they are answered in order, and the stream
-        is dropped after 60 s of silence. An answer of None sends nothing and waits for the next.
+        A peer may send several requests on one stream; they are answered in order, those that
+        came together when all of them are done, and the stream is dropped after 60 s of silence.
+        An answer of None sends nothing and waits for the next.
 
         Args:
             protocol: Protocol id; replaces an earlier responder of the same.
             responder: Gets peer id and request, in asyncio. What it raises resets that stream.
             max_request_bytes: Larger requests reset the stream, unread.
-            max_concurrent: Requests being answered at a time; more wait their turn.
+            max_concurrent: Streams being answered at a time; more wait their turn.
         """
         self._bridge.post(
             self._serve_in_trio, protocol, responder, max_request_bytes, max_concurrent
@@ -210,12 +218,12 @@ class Swarm:
         from mirrornode.swarm.bridge import BridgeStopped
         from mirrornode.swarm.connection import Service
 
-        async def in_asyncio(peer_id: str, request: bytes) -> bytes | None:
-            return await responder(peer_id, request)
+        async def in_asyncio(peer_id: str, requests: Sequence[bytes]) -> list[bytes | None]:
+            return [await responder(peer_id, request) for request in requests]
 
-        async def respond(peer_id: str, request: bytes) -> bytes | None:
+        async def respond(peer_id: str, requests: Sequence[bytes]) -> list[bytes | None]:
             try:
-                return await self._bridge.to_asyncio(in_asyncio, peer_id, request)
+                return await self._bridge.to_asyncio(in_asyncio, peer_id, requests)
             except BridgeStopped as exc:
                 raise SourceGone("this node is shutting down", source_id=peer_id) from exc
 

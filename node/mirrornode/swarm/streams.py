@@ -9,7 +9,7 @@ Spec: multistream-select 1.0.0; "lazy" negotiation as go-multistream does it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -70,6 +70,19 @@ class FramedStream:
         """
         return await self._read(lambda: self._decoder.next_frame(max_bytes))
 
+    def arrived_frames(self, max_bytes: int, *, limit: int) -> list[bytes]:
+        """Return at most `limit` further frames that are there already, without waiting.
+
+        Raises:
+            RemoteProtocolError: As in `read_frame`.
+        """
+        frames: list[bytes] = []
+        while len(frames) < limit:
+            if (frame := self._decoder.next_frame(max_bytes)) is None:
+                break
+            frames.append(frame)
+        return frames
+
     async def read_exactly(self, size_bytes: int) -> bytes | None:
         """Return raw bytes; None and errors as in `read_frame`."""
         return await self._read(lambda: self._decoder.take_exactly(size_bytes))
@@ -98,22 +111,23 @@ class FramedStream:
         await self.write(_line(MULTISTREAM) + _line(protocol))
         await self._confirm(protocol)
 
-    async def send_only(self, protocol: str, message: bytes, *, is_known: bool) -> None:
-        """Agree on `protocol`, send one frame and close our side; raises as `propose`.
+    async def send_only(self, protocol: str, messages: Sequence[bytes], *, is_known: bool) -> None:
+        """Agree on `protocol`, send frames and close our side; raises as `propose`.
 
         Args:
             protocol: The only proposal.
-            message: The frame's payload.
+            messages: The frames' payloads.
             is_known: The peer has said that it speaks `protocol`: send without waiting for it to
-                agree. One that does not would take the message for its next proposal.
+                agree. One that does not would take the messages for its next proposals.
         """
+        frames = b"".join(map(encode_frame, messages))
         if is_known:
-            await self.write(_line(MULTISTREAM) + _line(protocol) + encode_frame(message))
+            await self.write(_line(MULTISTREAM) + _line(protocol) + frames)
             await self.close()
             await self._confirm(protocol)
         else:
             await self.propose(protocol)
-            await self.write_frame(message)
+            await self.write(frames)
             await self.close()
 
     async def _confirm(self, protocol: str) -> None:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -24,10 +24,11 @@ from mirrornode.routing.kad.addresses import (
     LanAddresses,
     bare_addresses,
 )
-from mirrornode.routing.kad.keys import peer_kad_id, random_key_near
+from mirrornode.routing.kad.keys import peer_kad_id
 from mirrornode.routing.kad.peers import KadPeers
 from mirrornode.routing.kad.publish import Publisher
 from mirrornode.routing.kad.records import ProviderRecord, ProviderStore
+from mirrornode.routing.kad.refresh import Refresher
 from mirrornode.routing.kad.server import MAX_CONTENT_KEY_BYTES, KadServer
 from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL, KadSettings
 from mirrornode.routing.kad.table import RoutingTable
@@ -42,9 +43,7 @@ __all__ = ["Kad", "ProviderRecord"]
 
 log = logging.getLogger(__name__)
 
-MAX_REFRESH_PREFIX = 8  # bits; peers nearer to us than that come with the look-up of ourselves
 REDIALS = 3  # known peers dialled at a time when nobody is linked
-JITTER = 0.1  # of refresh times, so that a room switched on at once does not refresh at once
 
 
 class Kad:
@@ -106,17 +105,25 @@ class Kad:
             address_filter=self._filter,
             settings=self._settings,
         )
+        self._refresher = Refresher(
+            swarm.peer_id,
+            self._table,
+            self._walker,
+            clock=clock,
+            rng=self._rng,
+            settings=self._settings,
+        )
         self._publisher = Publisher(
             swarm.peer_id,
             self._peers,
             self._walker,
+            everybody=self._refresher.everybody,
             address_filter=self._filter,
             own_addresses=self._own_addresses,
             settings=self._settings,
         )
         self._linked_servers: set[str] = set()
         self._populated = asyncio.Event()  # set while the table holds a peer
-        self._joined = asyncio.Event()  # set when the table got its first peer, cleared by refresh
         self._newcomer_callbacks: list[Callable[[str], None]] = []
         if serve:
             swarm.serve(protocol, self._respond)
@@ -141,7 +148,7 @@ class Kad:
             for link in self._swarm.links():
                 self._link_up(link)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._refresh_loop())
+                group.create_task(self._refresher.run())
                 group.create_task(self._reoffer_loop())
                 group.create_task(self._sweep_loop())
         finally:
@@ -164,7 +171,7 @@ class Kad:
         if is_in:
             self._populated.set()
             if was_empty:
-                self._joined.set()
+                self._refresher.joined()
         return is_in
 
     def remove_peer(self, peer_id: str) -> None:
@@ -182,20 +189,24 @@ class Kad:
         self._server.own_keys.difference_update(multihashes)
 
     async def provide(self, multihash: bytes) -> int:
-        """Tell the peers nearest to `multihash` that we have it.
+        """Tell the peers nearest to `multihash` that we have it; see `provide_many`."""
+        return (await self.provide_many([multihash]))[0]
+
+    async def provide_many(self, multihashes: Sequence[bytes]) -> list[int]:
+        """Tell the peers nearest to each multihash that we have it, cheaply for up to hundreds.
 
         Returns:
-            How many peers keep the record as far as can be known: those it was sent to, less those
-            that deny having it when asked. 0 when nobody is there or none of those asked kept it.
+            For each, how many peers keep the record as far as can be known: those it was sent to,
+            less those that fail or that deny having the one asked for. 0 when nobody is there.
         """
-        self.hold([multihash])
+        self.hold(multihashes)
         if not len(self._table):
-            return 0
-        return await self._publisher.publish(multihash)
+            return [0] * len(multihashes)
+        return await self._publisher.publish(multihashes)
 
-    async def send_record(self, peer_id: str, multihash: bytes) -> bool:
-        """Send our provider record to one peer; return whether it was sent (not: kept)."""
-        return await self._publisher.send_record(peer_id, multihash)
+    async def send_records(self, peer_id: str, multihashes: Sequence[bytes]) -> bool:
+        """Send our provider records to one peer; return whether it keeps them, by a sample."""
+        return await self._publisher.send_records(peer_id, multihashes)
 
     async def find_providers(
         self, multihash: bytes, *, count: int = 20, timeout_s: float = 30.0
@@ -262,13 +273,7 @@ class Kad:
 
     async def refresh(self, *, only_near: bool = False) -> None:
         """Look ourselves up and, unless `only_near`, a random key at each distance with peers."""
-        own_id = self._table.own_id
-        await self._walker.closest(peer_id_to_bytes(self._swarm.peer_id))
-        if only_near:
-            return
-        deepest = min(self._table.deepest_bucket(), MAX_REFRESH_PREFIX)
-        for prefix_bits in range(deepest + 1):
-            await self._walker.closest(random_key_near(own_id, prefix_bits, self._rng))
+        await self._refresher.refresh(only_near=only_near)
 
     # Links and the table
 
@@ -308,26 +313,11 @@ class Kad:
             return None
         if link is not None:
             self._peers.forgive(peer_id)
-            self._offer(link)
+            if peer_id not in self._table:  # else offered before, and again whenever it changes
+                self._offer(link)
         return encode_message(answer) if answer is not None else None
 
     # Upkeep
-
-    async def _refresh_loop(self) -> None:
-        settings = self._settings
-        delay_s = settings.refresh_s
-        while True:
-            try:
-                async with asyncio.timeout(delay_s * self._rng.uniform(1 - JITTER, 1 + JITTER)):
-                    await self._joined.wait()
-                self._joined.clear()
-                delay_s = settings.first_refresh_s
-            except TimeoutError:
-                delay_s = min(delay_s * 4, settings.refresh_s)
-            if len(self._table):
-                is_first = delay_s == settings.first_refresh_s
-                await self.refresh(only_near=not is_first and delay_s < settings.refresh_s)
-                log.debug("dht refreshed peers=%d", len(self._table))
 
     async def _reoffer_loop(self) -> None:
         """Bring linked peers back that once failed, and redial when nobody is linked."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import MirrorError, RemoteProtocolError, SourceGone
@@ -61,8 +61,13 @@ class KadPeers:
         self._shunned_until: OrderedDict[str, float] = OrderedDict()
         self._open_requests = asyncio.Semaphore(settings.max_open_requests)
 
-    async def ask(self, peer_id: str, message: KadMessage) -> KadMessage | None:
-        """Return the peer's answer, or None when it gave no sensible one."""
+    async def ask(
+        self, peer_id: str, message: KadMessage, *, ahead: Sequence[bytes] = ()
+    ) -> KadMessage | None:
+        """Return the peer's answer, or None when it gave no sensible one.
+
+        `ahead` are encoded messages without answers that are sent before, on the same stream.
+        """
         try:
             async with self._open_requests:
                 await self.connect(peer_id)
@@ -70,6 +75,7 @@ class KadPeers:
                     peer_id,
                     self._protocol,
                     encode_message(message),
+                    ahead=ahead,
                     timeout_s=self._settings.request_timeout_s,
                     max_response_bytes=self._settings.max_response_bytes,
                 )
@@ -82,27 +88,14 @@ class KadPeers:
         self._note_success(peer_id)
         return answer
 
-    async def tell(self, peer_id: str, message_for: Callable[[Link], KadMessage | None]) -> bool:
-        """Send a message that has no answer; return whether it was sent.
-
-        `message_for` makes it for the link it will cross, or returns None for nothing to say.
-        """
+    async def reach(self, peer_id: str) -> Link | None:
+        """Return the link to a peer, dialling it when there is none; None when that fails."""
         try:
             async with self._open_requests:
-                link = await self.connect(peer_id)
-                message = message_for(link)
-                if message is None:
-                    return False
-                await self._swarm.notify(
-                    peer_id,
-                    self._protocol,
-                    encode_message(message),
-                    timeout_s=self._settings.request_timeout_s,
-                )
+                return await self.connect(peer_id)
         except MirrorError as exc:
             self._note_failure(peer_id, exc)
-            return False
-        return True
+            return None
 
     async def connect(self, peer_id: str) -> Link:
         """Return the link to a peer, dialling it when there is none.

@@ -30,7 +30,7 @@ class Link(Protocol):
 
 
 class SwarmPort(Protocol):
-    """Connections to peers, and one message each way over them.
+    """Connections to peers, and messages over them.
 
     More than four methods because it is the seam to libp2p as a whole; every part below uses a
     few of them.
@@ -53,13 +53,12 @@ class SwarmPort(Protocol):
         protocol: str,
         payload: bytes,
         *,
+        ahead: Sequence[bytes] = (),
         timeout_s: float = 10,
         max_response_bytes: int = 4 << 20,
-    ) -> bytes: ...
-
-    async def notify(
-        self, peer_id: str, protocol: str, payload: bytes, *, timeout_s: float = 10
-    ) -> None: ...
+    ) -> bytes:
+        """Return the answer to `payload`; `ahead` are messages without answers sent before it."""
+        ...
 
     def serve(
         self,

@@ -1,7 +1,9 @@
-"""Tells the peers nearest to a key that we have it, and checks that they keep the record.
+"""Tells the peers nearest to our keys that we have them, and checks that they keep the records.
 
-ADD_PROVIDER has no answer, and servers drop records silently (quota, rate limit, unfit address);
-so a few of the peers told are asked afterwards.
+Announcing must not slow transfers down, so many keys go together: nobody is looked for in a network
+so small that everybody is near, one walk serves all keys of a region, and a peer gets all its
+records on one stream. ADD_PROVIDER has no answer, and servers drop records silently (quota, rate
+limit, unfit address); so the last message on that stream asks for the last record.
 
 Driven by: `routing.kad.node`. Spec: libp2p kad-dht, "Content provider advertisement".
 """
@@ -9,10 +11,13 @@ Driven by: `routing.kad.node`. Spec: libp2p kad-dht, "Content provider advertise
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirrornode.wire.kad import KadMessage, KadPeer, MessageType
+from mirrornode.routing.kad.keys import KEY_BITS, common_prefix_bits, kad_id, peer_kad_id
+from mirrornode.wire.kad import KadMessage, KadPeer, MessageType, encode_message
 
 if TYPE_CHECKING:
     from mirrornode.routing.kad.addresses import AddressFilter
@@ -21,11 +26,32 @@ if TYPE_CHECKING:
     from mirrornode.routing.kad.settings import KadSettings
     from mirrornode.routing.kad.walk import Walker
 
-CONFIRMATIONS = 2  # peers asked at a time whether they kept a record
+RECORDS_A_STREAM = 100  # some 20 KiB: fits a stream's window, and takes a server some 5 ms
+MIN_REGION_PEERS = 5  # of one walk for many keys: those who look for a key ask the nearest 3
+SPARE_PEERS = 2  # times k: how many of the nearest are tried when nearer ones fail
+
+
+@dataclass(slots=True)
+class _Share:
+    """One key: who may yet be told of it, the nearest first, and how many keep it."""
+
+    key: bytes
+    candidates: list[str]
+    kept_by: int = 0
 
 
 class Publisher:
-    """Sends provider records of `peer_id`, which is us, to others."""
+    """Sends provider records of `peer_id`, which is us, to others.
+
+    Args:
+        peer_id: Ours.
+        peers: Who is asked.
+        walker: Finds the peers nearest to a key.
+        everybody: All peers of a network that is known to have fewer than k, else None.
+        address_filter: Which of our addresses a peer may be told.
+        own_addresses: Our multiaddrs at present, without /p2p.
+        settings: Times and bounds.
+    """
 
     def __init__(
         self,
@@ -33,6 +59,7 @@ class Publisher:
         peers: KadPeers,
         walker: Walker,
         *,
+        everybody: Callable[[], Sequence[str] | None],
         address_filter: AddressFilter,
         own_addresses: Callable[[], Sequence[str]],
         settings: KadSettings,
@@ -40,53 +67,93 @@ class Publisher:
         self._peer_id = peer_id
         self._peers = peers
         self._walker = walker
+        self._everybody = everybody
         self._filter = address_filter
         self._own_addresses = own_addresses
         self._settings = settings
 
-    async def publish(self, multihash: bytes) -> int:
-        """Send our record to the k nearest living peers; return how many are taken to keep it.
+    async def publish(self, keys: Sequence[bytes]) -> list[int]:
+        """Send our records to the k nearest living peers of each key.
 
-        Those it was sent to, less those that deny having it; 0 when none of those asked has it.
+        Returns:
+            For each key, how many peers are taken to keep its record. One that denies the record
+            asked for is taken to keep none of those it was sent with.
         """
+        nearest = await self._nearest(set(keys))
+        shares = {key: _Share(key, candidates) for key, candidates in nearest.items()}
         k = self._settings.lookup.k
-        candidates = (await self._walker.closest(multihash))[: 2 * k]
-        sent: list[str] = []
-        while candidates and len(sent) < k:
-            batch, candidates = candidates[: k - len(sent)], candidates[k - len(sent) :]
-            results = await asyncio.gather(*(self.send_record(peer, multihash) for peer in batch))
-            sent += [peer for peer, ok in zip(batch, results, strict=True) if ok]
-        return await self._count_kept(sent, multihash)
+        while True:
+            told: dict[str, list[_Share]] = {}
+            for share in shares.values():
+                missing = k - share.kept_by
+                chosen, share.candidates = share.candidates[:missing], share.candidates[missing:]
+                for peer in chosen:
+                    told.setdefault(peer, []).append(share)
+            if not told:
+                return [shares[key].kept_by for key in keys]
+            await asyncio.gather(*(self._tell(peer, its) for peer, its in told.items()))
 
-    async def send_record(self, peer_id: str, multihash: bytes) -> bool:
-        """Send our record to one peer; return whether it was sent (not: kept)."""
-
-        def record(link: Link) -> KadMessage | None:
-            addresses = self._filter.select(self._own_addresses(), link.address)
-            if not addresses:
-                return None  # spec: a record needs an address
-            own = KadPeer(self._peer_id, tuple(addresses))
-            return KadMessage(MessageType.ADD_PROVIDER, multihash, provider_peers=(own,))
-
-        return await self._peers.tell(peer_id, record)
-
-    async def _count_kept(self, sent: Sequence[str], multihash: bytes) -> int:
-        lost = 0
-        for start in range(0, min(len(sent), 2 * CONFIRMATIONS), CONFIRMATIONS):
-            asked = sent[start : start + CONFIRMATIONS]
-            kept = await asyncio.gather(*(self._is_kept(peer, multihash) for peer in asked))
-            lost += kept.count(False)
-            if any(kept):
-                return len(sent) - lost
-        return 0
-
-    async def _is_kept(self, peer_id: str, multihash: bytes) -> bool:
-        query = KadMessage(MessageType.GET_PROVIDERS, multihash)
-        for delay_s in (0.0, self._settings.confirm_delay_s):  # the record may still be on its way
-            await asyncio.sleep(delay_s)
+    async def send_records(self, peer_id: str, keys: Sequence[bytes]) -> bool:
+        """Send our records to one peer; return whether it keeps them, going by the last of them."""
+        link = await self._peers.reach(peer_id)
+        if link is None:
+            return False
+        records = self._records(keys, link)
+        if not records:
+            return False
+        query = KadMessage(MessageType.GET_PROVIDERS, keys[-1])
+        answer = await self._peers.ask(peer_id, query, ahead=records)
+        if answer is not None and not self._names_us(answer):
+            await asyncio.sleep(self._settings.confirm_delay_s)  # some keep records in their time
             answer = await self._peers.ask(peer_id, query)
-            if answer is None:
-                return False
-            if any(peer.peer_id == self._peer_id for peer in answer.provider_peers):
-                return True
-        return False
+        return answer is not None and self._names_us(answer)
+
+    async def _tell(self, peer_id: str, shares: Sequence[_Share]) -> None:
+        for start in range(0, len(shares), RECORDS_A_STREAM):
+            some = shares[start : start + RECORDS_A_STREAM]
+            if not await self.send_records(peer_id, [share.key for share in some]):
+                return
+            for share in some:
+                share.kept_by += 1
+
+    async def _nearest(self, keys: Iterable[bytes]) -> dict[bytes, list[str]]:
+        """Return the peers to be told of each key, the nearest first."""
+        everybody = self._everybody()
+        k = self._settings.lookup.k
+        walked, region_bits, peers = 0, KEY_BITS, list(everybody or ())
+        nearest: dict[bytes, list[str]] = {}
+        for place, key in sorted((kad_id(key), key) for key in keys):
+            if everybody is None and (
+                not nearest or common_prefix_bits(place, walked) < region_bits
+            ):
+                peers = await self._walker.closest(key)
+                walked, region_bits = place, _region_bits(place, peers, k)
+            by_distance = ((peer_kad_id(peer) ^ place, peer) for peer in peers)
+            nearest[key] = [peer for _, peer in heapq.nsmallest(SPARE_PEERS * k, by_distance)]
+        return nearest
+
+    def _records(self, keys: Sequence[bytes], link: Link) -> list[bytes]:
+        """Return an ADD_PROVIDER for each key; nothing if there is no address to name."""
+        addresses = self._filter.select(self._own_addresses(), link.address)
+        if not addresses:
+            return []  # spec: a record needs an address
+        own = (KadPeer(self._peer_id, tuple(addresses)),)
+        kind = MessageType.ADD_PROVIDER
+        return [encode_message(KadMessage(kind, key, provider_peers=own)) for key in keys]
+
+    def _names_us(self, answer: KadMessage) -> bool:
+        return any(peer.peer_id == self._peer_id for peer in answer.provider_peers)
+
+
+def _region_bits(place: int, peers: Sequence[str], k: int) -> int:
+    """Return how many bits a key must share with `place` to have its nearest among `peers`.
+
+    These are what a walk to `place` found, the nearest first. The first k are complete, so all
+    peers that share more bits with it than the k-th does are known, and they are nearer to a key
+    among them than anybody else. If they are few, somebody unknown may be next.
+    """
+    if len(peers) < k:
+        return 0  # that is everybody
+    shared = [common_prefix_bits(place, peer_kad_id(peer)) for peer in peers[:k]]
+    bits = shared[-1] + 1
+    return bits if sum(each >= bits for each in shared) >= MIN_REGION_PEERS else KEY_BITS

@@ -1,0 +1,224 @@
+"""Finding peers that hold a target: those at hand, those in the DHT, those that come later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import cast
+
+import pytest
+
+from mirrornode.content.cid import Cid
+from mirrornode.errors import LocalProtocolError, RemoteProtocolError, TargetError
+from mirrornode.routing.find import Finder, Found, SwarmPort, split_peer
+from mirrornode.routing.kad.node import ProviderRecord
+from mirrornode.wire.ticket import PROTOCOL, Holding, Ticket, decode_request, encode_ticket
+from support.room import FakeDht
+from support.virtual_swarm import VirtualNet, VirtualSwarm
+from support.virtual_time import run_virtual
+
+ROOT = Cid.raw_sha256(b"r" * 32)
+
+
+class Office:
+    """Answers ticket requests; holds the root or not."""
+
+    def __init__(self, swarm: VirtualSwarm, *, holds: bool = True) -> None:
+        self.holds = holds
+        self.asked = 0
+        swarm.serve(PROTOCOL, self.answer)
+
+    async def answer(self, peer_id: str, request: bytes) -> bytes:
+        self.asked += 1
+        holdings = tuple(Holding(root, root, 5) for root in decode_request(request) if self.holds)
+        return encode_ticket(Ticket("http", 4102, ("10.0.0.9",), b"", "t", 60.0, holdings))
+
+
+class Net:
+    """An asker and the peers around it."""
+
+    def __init__(self) -> None:
+        self.net = VirtualNet()
+        self.asker = self.net.join("asker")
+        self.dht = FakeDht()
+        self.finder = Finder(cast("SwarmPort", self.asker), self.dht)
+
+    def peer(self, name: str, *, holds: bool = True) -> tuple[VirtualSwarm, Office]:
+        swarm = self.net.join(name)
+        return swarm, Office(swarm, holds=holds)
+
+    async def first(self, *peers: str) -> Found:
+        async with aclosing(self.finder.find([ROOT], peers)) as finding:
+            return await anext(finding)
+
+
+def test_peer_that_is_linked_is_asked_and_its_near_address_told() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, _ = net.peer("seed")
+        await net.asker.dial(seed.peer_id, seed.listen)
+        found = await net.first()
+        assert (found.peer_id, found.near_host) == (seed.peer_id, "10.0.0.3")
+        assert [holding.root for holding in found.ticket.holdings] == [ROOT]
+
+    run_virtual(scene())
+
+
+def test_peer_given_by_the_user_is_dialled_until_it_is_there() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, _ = net.peer("seed")
+        seed.is_up = False
+
+        async def switch_on() -> None:
+            await asyncio.sleep(60)
+            seed.is_up = True
+
+        switching = asyncio.create_task(switch_on())
+        found = await net.first(seed.addresses()[0])
+        assert found.peer_id == seed.peer_id
+        await switching
+
+    run_virtual(scene())
+
+
+def test_provider_of_the_dht_is_dialled_and_asked() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, _ = net.peer("seed")
+        dead = net.net.join("dead")
+        net.net.kill(dead.peer_id)
+        net.dht.providers[ROOT.multihash] = [
+            ProviderRecord(net.asker.peer_id, tuple(net.asker.addresses())),
+            ProviderRecord(dead.peer_id, tuple(dead.addresses())),
+            ProviderRecord(seed.peer_id, tuple(seed.addresses())),
+        ]
+        assert (await net.first()).peer_id == seed.peer_id
+
+    run_virtual(scene())
+
+
+def test_dht_when_a_look_up_fails_then_asked_again() -> None:
+    class FailsFirst(FakeDht):
+        async def find_providers(
+            self, multihash: bytes, *, count: int = 20, timeout_s: float = 30.0
+        ) -> AsyncIterator[ProviderRecord]:
+            self.asked += 1
+            if self.asked == 1:
+                raise LocalProtocolError("not ready")
+            yield ProviderRecord(seed.peer_id, tuple(seed.addresses()))
+
+    net = Net()
+    seed, _ = net.peer("seed")
+    net.finder = Finder(cast("SwarmPort", net.asker), FailsFirst())
+
+    async def scene() -> None:
+        assert (await net.first()).peer_id == seed.peer_id
+
+    run_virtual(scene())
+
+
+def test_peer_that_links_later_is_asked_then() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, _ = net.peer("seed")
+        finding = asyncio.create_task(net.first())
+        await asyncio.sleep(10)
+        assert not finding.done()
+        await seed.dial(net.asker.peer_id, net.asker.listen)
+        assert (await finding).peer_id == seed.peer_id
+
+    run_virtual(scene())
+
+
+def test_peer_that_has_it_later_is_asked_again() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, office = net.peer("seed", holds=False)
+        await net.asker.dial(seed.peer_id, seed.listen)
+        finding = asyncio.create_task(net.first())
+        await asyncio.sleep(10)
+        assert not finding.done()
+        assert office.asked > 1
+        office.holds = True
+        assert (await finding).peer_id == seed.peer_id
+
+    run_virtual(scene())
+
+
+def test_peer_that_comes_back_is_told_again_and_otherwise_once() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, office = net.peer("seed")
+        await net.asker.dial(seed.peer_id, seed.listen)
+        async with aclosing(net.finder.find([ROOT])) as finding:
+            await anext(finding)
+            again = asyncio.ensure_future(anext(finding))
+            await asyncio.sleep(30)
+            assert not again.done()
+            assert office.asked == 1
+            net.asker.unlink(seed.peer_id)
+            await net.asker.dial(seed.peer_id, seed.listen)
+            assert (await again).peer_id == seed.peer_id
+
+    run_virtual(scene())
+
+
+@pytest.mark.parametrize("faults", ["E", "G", "T", "EGT"])
+def test_peer_that_fails_is_asked_again_and_holds_nobody_up(faults: str) -> None:
+    async def scene() -> None:
+        net = Net()
+        bad, _ = net.peer("bad")
+        bad.faults = faults
+        await net.asker.dial(bad.peer_id, bad.listen)
+        assert (await net.first()).peer_id == bad.peer_id
+
+    run_virtual(scene())
+
+
+def test_peer_of_another_kind_is_not_asked() -> None:
+    async def scene() -> None:
+        net = Net()
+        kubo = net.net.join("kubo")
+        await net.asker.dial(kubo.peer_id, kubo.listen)
+        finding = asyncio.create_task(net.first())
+        await asyncio.sleep(10)
+        assert kubo.received == []
+        finding.cancel()
+
+    run_virtual(scene())
+
+
+def test_find_leaves_no_task_behind() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, _ = net.peer("seed")
+        await net.first(seed.addresses()[0])
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run_virtual(scene())
+
+
+def test_ask_when_the_answer_is_garbage_then_remote_protocol_error() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, _ = net.peer("seed")
+        seed.faults = "G"
+        await net.asker.dial(seed.peer_id, seed.listen)
+        with pytest.raises(RemoteProtocolError):
+            await net.finder.ask(seed.peer_id, [ROOT])
+
+    run_virtual(scene())
+
+
+@pytest.mark.parametrize(
+    "address", ["", "x", "/ip4/1.2.3.4/tcp/1", "/p2p/", "/ip4/1.2.3.4/tcp/1/p2p/", "/p2p/a/b"]
+)
+def test_peer_address_when_it_is_none_then_target_error(address: str) -> None:
+    with pytest.raises(TargetError):
+        split_peer(address)
+
+
+def test_peer_address_is_split() -> None:
+    assert split_peer("/ip4/1.2.3.4/tcp/1/p2p/12D3Koo") == ("12D3Koo", "/ip4/1.2.3.4/tcp/1")
