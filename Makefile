@@ -1,0 +1,34 @@
+# Needs: Python 3.11-3.13. Everything else is installed into $(VENV) by .ci/setup.
+# ARGS is passed on: make test ARGS="tests/cli -q", make bench ARGS="--rounds 5", ...
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint format bench install clean
+
+demo: install
+	@$(BIN)/python docs/examples/demo.py $(ARGS)
+
+test: install
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: install
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml .ci/setup
+	@.ci/setup $(VENV)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache

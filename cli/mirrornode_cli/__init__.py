@@ -1,0 +1,1 @@
+"""The `mirrornode` command: thin, one file per verb."""

@@ -1,0 +1,65 @@
+"""`mirrornode serve`: run the node until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mirrornode_cli import options
+from mirrornode_cli.context import factory_of
+from mirrornode_cli.service import ready_writer, run_until_signal
+from mirrornode_cli.settings import config_from_flags
+
+EPILOG = """\b
+Examples:
+  mirrornode serve
+  mirrornode serve --bootstrap /ip4/192.0.2.7/tcp/4101/p2p/12D3Koo...
+  mirrornode serve --peer-plane plain    # no TLS between nodes: faster on a trusted LAN
+
+\b
+Prints one READY line on stdout when it can be used.
+SIGTERM ends it in order, with exit code 0."""
+
+
+def serve(
+    context: typer.Context,
+    listen: options.Listen = None,
+    peer_plane: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--peer-plane",
+            metavar="ADDR:PORT|plain",
+            help="Where other nodes fetch from us (default 0.0.0.0:4102, TLS). "
+            "'plain' turns TLS off: twice the speed, content is still verified, "
+            "but the network can see it. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway",
+            metavar="ADDR:PORT",
+            help="Where tools and browsers of this machine reach us (default 127.0.0.1:8090).",
+            show_default=False,
+        ),
+    ] = None,
+    bootstrap: options.Bootstrap = None,
+    no_mdns: options.NoMdns = False,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Run the node of this machine."""
+    config = config_from_flags(
+        home,
+        listen=listen or (),
+        bootstrap=bootstrap or (),
+        mdns=not no_mdns,
+        peer_plane=peer_plane or (),
+        gateway=gateway,
+    )
+    factory = factory_of(context)
+    run_until_signal(
+        lambda stop: factory.serve(config, ready_writer(as_json=as_json), stop),
+    )

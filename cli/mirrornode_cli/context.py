@@ -1,0 +1,119 @@
+"""What the verbs need from below, behind one factory, so that a verb imports it only when it runs.
+
+The heavy parts (asyncio servers, libp2p) load inside the methods: `--help` never pays for them.
+Tests pass a factory of their own to `main`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import typer
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from mirrornode.config import Config
+    from mirrornode.events import Added, Got, Progress
+
+Ready = Callable[[Mapping[str, Any]], None]
+"""Takes the addresses of a program that is now ready."""
+
+
+class Work(Protocol):
+    """The client's calls that read or write content."""
+
+    def add(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        name: str | None = None,
+        profile: str = "unixfs-v1-2025",
+        chunker: str | None = None,
+        raw_leaves: bool | None = None,
+        cid_version: int | None = None,
+        max_links: int | None = None,
+        wrap: bool = False,
+        only_hash: bool = False,
+        copy: bool = False,
+        hidden: bool = False,
+        progress: Progress | None = None,
+    ) -> list[Added]:
+        """Make files fetchable by content, where they lie."""
+        ...
+
+    def get(
+        self,
+        target: str,
+        dest: str | Path | None = None,
+        *,
+        mirrors: Sequence[str] = (),
+        peers: Sequence[str] = (),
+        timeout_s: float = 30.0,
+        progress: Progress | None = None,
+    ) -> Got:
+        """Fetch a target and verify every byte."""
+        ...
+
+    def verify(
+        self, target: str | None = None, *, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Read shared files again and compare them with their CIDs."""
+        ...
+
+
+class Views(Protocol):
+    """The client's calls that only look."""
+
+    def ls(self) -> list[dict[str, Any]]:
+        """Return what this home shares."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of the node."""
+        ...
+
+    def peers(self) -> list[dict[str, Any]]:
+        """Return the peers the node is connected to."""
+        ...
+
+
+class ClientPort(Work, Views, Protocol):
+    """`mirrornode.client.Client` as the verbs see it."""
+
+
+class Factory:
+    """Opens the real things."""
+
+    def client(self, config: Config) -> ClientPort:
+        """Return a client of the home in `config`."""
+        from mirrornode.client import Client
+
+        return Client(config.home, config=config)
+
+    def serve(self, config: Config, ready: Ready, stop: asyncio.Event) -> Awaitable[None]:
+        """Return the node's main task; it ends soon after `stop` is set."""
+        from mirrornode.daemon import serve
+
+        return serve(config, ready=ready, stop=stop)
+
+    def bootstrap(
+        self, config: Config, ready: Ready, stop: asyncio.Event, *, mdns: bool
+    ) -> Awaitable[None]:
+        """Return the bootstrap program's main task; it ends soon after `stop` is set."""
+        from mirrornode_bootstrap.main import run_bootstrap
+
+        return run_bootstrap(config, ready=ready, stop=stop, mdns=mdns)
+
+
+class Interrupted(Exception):
+    """The user stopped a verb; the message says what is kept and how to go on."""
+
+
+def factory_of(context: typer.Context) -> Factory:
+    """Return the factory that `main` put into the command's context."""
+    factory = context.obj
+    assert isinstance(factory, Factory)
+    return factory

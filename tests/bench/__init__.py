@@ -1,0 +1,1 @@
+"""Whole-command comparison with other programs: `make bench`."""

@@ -1,0 +1,191 @@
+"""A client and a factory for the verbs' tests: they answer from what a test put in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mirrornode.config import Config
+from mirrornode.events import Added, Event, Got, Progress
+from mirrornode_cli.context import ClientPort, Factory, Ready
+
+if TYPE_CHECKING:
+    import asyncio
+
+CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+ADDED = Added(
+    cid=CID,
+    name="model",
+    path="/models/model",
+    size_bytes=2_000_000,
+    leaves=2,
+    seconds=0.5,
+    profile="unixfs-v1-2025",
+    files=3,
+    files_read=3,
+)
+GOT = Got(
+    cid=CID,
+    path="/out/model",
+    size_bytes=3_000_000,
+    seconds=2.0,
+    bytes_by_source={"peer:12D3KooWabcdefghijkl": 1_500_000, "http:http://mirror.example": 500_000},
+    resumed_bytes=1_000_000,
+    bad_sources={"gateway:http://bad.example": "bytes do not match"},
+)
+ROOT = {
+    "cid": CID,
+    "kind": "directory",
+    "name": "model",
+    "path": "/models/model",
+    "size_bytes": 2_000_000,
+    "files": 3,
+    "profile": "unixfs-v1-2025",
+    "added_at": 1_700_000_000.0,
+    "state": "ok",
+}
+PEER = {
+    "peer_id": "12D3KooWabcdefghijkl",
+    "address": "/ip4/192.0.2.7/tcp/4101",
+    "agent": "mirrornode/0.1.0",
+    "outbound": True,
+    "is_mirrornode": True,
+}
+STATUS = {
+    "running": True,
+    "peer_id": "12D3KooWabcdefghijkl",
+    "version": "0.1.0",
+    "home": "/home/user/node",
+    "uptime_s": 75.0,
+    "listen": ["/ip4/192.0.2.1/tcp/4101/p2p/12D3KooWabcdefghijkl"],
+    "peer_plane": "https://192.0.2.1:4102",
+    "gateway": "http://127.0.0.1:8090",
+    "peers": 2,
+    "dht_peers": 1,
+    "roots": 1,
+    "files": 3,
+    "size_bytes": 2_000_000,
+    "announcements": {"total": 4, "due": 1, "ok": 3},
+    "transfers": [
+        {
+            "target": CID,
+            "out": "/out/x",
+            "done_bytes": 50,
+            "total_bytes": 100,
+            "rate_bytes_per_s": 10.0,
+        }
+    ],
+}
+
+
+class FakeClient:
+    """Remembers its calls; `failure` is raised by every call when set."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.failure: BaseException | None = None
+        self.events: list[Event] = []
+        self.roots: list[dict[str, Any]] = [ROOT]
+        self.connected: list[dict[str, Any]] = [PEER]
+        self.state: dict[str, Any] = STATUS
+        self.report: dict[str, Any] = {
+            "checked_files": 3,
+            "checked_bytes": 2_000_000,
+            "restored_files": 0,
+            "more_problems": 0,
+            "ok": True,
+            "problems": [],
+        }
+
+    def add(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        name: str | None = None,
+        profile: str = "unixfs-v1-2025",
+        chunker: str | None = None,
+        raw_leaves: bool | None = None,
+        cid_version: int | None = None,
+        max_links: int | None = None,
+        wrap: bool = False,
+        only_hash: bool = False,
+        copy: bool = False,
+        hidden: bool = False,
+        progress: Progress | None = None,
+    ) -> list[Added]:
+        arguments = {k: v for k, v in locals().items() if k not in ("self", "progress")}
+        self._called("add", progress, **arguments)
+        return [ADDED for _ in paths]
+
+    def get(
+        self,
+        target: str,
+        dest: str | Path | None = None,
+        *,
+        mirrors: Sequence[str] = (),
+        peers: Sequence[str] = (),
+        timeout_s: float = 30.0,
+        progress: Progress | None = None,
+    ) -> Got:
+        self._called(
+            "get",
+            progress,
+            target=target,
+            dest=dest,
+            mirrors=list(mirrors),
+            peers=list(peers),
+            timeout_s=timeout_s,
+        )
+        return GOT
+
+    def verify(
+        self, target: str | None = None, *, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        self._called("verify", progress, target=target)
+        return self.report
+
+    def ls(self) -> list[dict[str, Any]]:
+        self._called("ls", None)
+        return self.roots
+
+    def status(self) -> dict[str, Any]:
+        self._called("status", None)
+        return self.state
+
+    def peers(self) -> list[dict[str, Any]]:
+        self._called("peers", None)
+        return self.connected
+
+    def _called(self, verb: str, progress: Progress | None, **arguments: Any) -> None:
+        self.calls.append((verb, arguments))
+        if progress is not None:
+            for event in self.events:
+                progress(event)
+        if self.failure is not None:
+            raise self.failure
+
+
+class FakeFactory(Factory):
+    """Hands out the fake client, and runs `program` in the place of a daemon."""
+
+    def __init__(self) -> None:
+        self.fake = FakeClient()
+        self.configs: list[Config] = []
+        self.mdns: list[bool] = []
+        self.program: Callable[[Ready, asyncio.Event], Awaitable[None]] | None = None
+
+    def client(self, config: Config) -> ClientPort:
+        self.configs.append(config)
+        return self.fake
+
+    def serve(self, config: Config, ready: Ready, stop: asyncio.Event) -> Awaitable[None]:
+        self.configs.append(config)
+        assert self.program is not None
+        return self.program(ready, stop)
+
+    def bootstrap(
+        self, config: Config, ready: Ready, stop: asyncio.Event, *, mdns: bool
+    ) -> Awaitable[None]:
+        self.mdns.append(mdns)
+        return self.serve(config, ready, stop)

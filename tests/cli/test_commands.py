@@ -1,0 +1,194 @@
+"""Every verb: its JSON, its text, and what it asks of the client."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from cli.conftest import Run
+from cli.fakes import ADDED, CID, GOT, PEER, ROOT, STATUS, FakeFactory
+from mirrornode.events import GetProgress, Note
+
+
+def test_add_when_json_then_one_object_a_path_with_the_contract_fields(run: Run) -> None:
+    outcome = run("add", "/a", "/b", "--json")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert len(outcome.records) == 2
+    assert {"cid", "name", "path", "size_bytes", "leaves", "seconds", "profile"} <= set(
+        outcome.records[0]
+    )
+    assert outcome.records[0]["cid"] == ADDED.cid
+
+
+def test_add_when_human_then_added_line_on_stdout_and_the_rest_on_stderr(run: Run) -> None:
+    outcome = run("add", "/a")
+    assert outcome.out == f"added {CID} model\n"
+    assert outcome.err == "  2.00 MB, 3 files, 0.50 s, 4.00 MB/s\n"
+
+
+def test_add_when_flags_are_given_then_the_client_gets_them(run: Run, factory: FakeFactory) -> None:
+    flags = ["--name", "n", "--profile", "unixfs-v0-2015", "--chunker", "size-1024"]
+    flags += ["--no-raw-leaves", "--cid-version", "0", "--max-links", "174"]
+    run("add", "/a", *flags, "--wrap", "--only-hash", "--copy", "--hidden")
+    [(verb, arguments)] = factory.fake.calls
+    assert verb == "add"
+    assert [str(path) for path in arguments.pop("paths")] == ["/a"]
+    assert arguments == {
+        "name": "n",
+        "profile": "unixfs-v0-2015",
+        "chunker": "size-1024",
+        "raw_leaves": False,
+        "cid_version": 0,
+        "max_links": 174,
+        "wrap": True,
+        "only_hash": True,
+        "copy": True,
+        "hidden": True,
+    }
+
+
+def test_add_when_no_flag_is_given_then_the_defaults_are_left_to_the_profile(
+    run: Run, factory: FakeFactory
+) -> None:
+    run("add", "/a")
+    arguments = factory.fake.calls[0][1]
+    assert (arguments["raw_leaves"], arguments["chunker"], arguments["profile"]) == (
+        None,
+        None,
+        "unixfs-v1-2025",
+    )
+
+
+def test_get_when_json_then_one_object_and_silence_on_stderr(
+    run: Run, factory: FakeFactory
+) -> None:
+    factory.fake.events = [Note("a peer left", "warning"), GetProgress("transfer", 1, 2, 0, 0.0)]
+    outcome = run("get", CID, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    [record] = outcome.records
+    assert record == dataclasses.asdict(GOT)
+    assert record["verified"] is True
+
+
+def test_get_when_human_then_summary_names_path_speed_and_sources(run: Run) -> None:
+    outcome = run("get", CID, "-o", "/out/model")
+    assert outcome.out.splitlines() == [
+        "got /out/model",
+        f"  cid     {CID}",
+        "  size    3.00 MB, verified",
+        "  time    2.00 s, 1.00 MB/s",
+        "  resumed 1.00 MB were already there",
+        "  from    peer …efghijkl: 1.50 MB, 75.0%",
+        "  from    http mirror.example: 500 kB, 25.0%",
+        "  bad     gateway bad.example: bytes do not match",
+    ]
+
+
+def test_get_when_flags_are_given_then_the_client_gets_them(run: Run, factory: FakeFactory) -> None:
+    peer = "/ip4/192.0.2.7/tcp/4101/p2p/12D3KooW"
+    mirrors = ["--mirror", "http://a", "--mirror", "http://b"]
+    run("get", CID, *mirrors, "--peer", peer, "--timeout", "5", "--no-mdns", "--bootstrap", peer)
+    arguments = factory.fake.calls[0][1]
+    assert arguments == {
+        "target": CID,
+        "dest": None,
+        "mirrors": ["http://a", "http://b"],
+        "peers": [peer],
+        "timeout_s": 5.0,
+    }
+    assert factory.configs[0].swarm.mdns is False
+    assert factory.configs[0].swarm.bootstrap == (peer,)
+
+
+def test_get_when_not_a_terminal_then_notes_go_to_stderr(run: Run, factory: FakeFactory) -> None:
+    factory.fake.events = [Note("a peer left", "warning")]
+    assert run("get", CID).err == "warning: a peer left\n"
+
+
+def test_ls_when_json_then_one_object_a_line(run: Run, factory: FakeFactory) -> None:
+    factory.fake.roots = [ROOT, ROOT]
+    assert run("ls", "--json").records == [ROOT, ROOT]
+
+
+def test_ls_when_human_then_whole_cids_in_columns(run: Run) -> None:
+    head, row = run("ls").out.splitlines()
+    assert head.split() == ["CID", "SIZE", "FILES", "STATE", "NAME"]
+    assert row.split() == [CID, "2.00", "MB", "3", "ok", "model"]
+
+
+def test_ls_when_empty_then_stdout_is_empty_and_stderr_says_what_to_do(
+    run: Run, factory: FakeFactory
+) -> None:
+    factory.fake.roots = []
+    outcome = run("ls")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "mirrornode add" in outcome.err
+
+
+def test_peers_when_json_then_one_object_a_line(run: Run) -> None:
+    assert run("peers", "--json").records == [PEER]
+
+
+def test_peers_when_human_then_columns(run: Run, factory: FakeFactory) -> None:
+    assert "12D3KooWabcdefghijkl  out  /ip4/192.0.2.7/tcp/4101" in run("peers").out
+    factory.fake.connected = []
+    assert "--bootstrap" in run("peers").err
+
+
+def test_status_when_json_then_the_object(run: Run) -> None:
+    assert run("status", "--json").records == [STATUS]
+
+
+def test_status_when_running_then_says_what_matters(run: Run) -> None:
+    text = run("status").out
+    assert "version    0.1.0, up 1:15" in text
+    assert "shares     1 root, 3 files, 2.00 MB" in text
+    assert "announced  3 of 4, 1 due" in text
+    assert "50.0% of 100 B, 10 B/s" in text
+
+
+def test_status_when_no_daemon_runs_then_says_how_to_start_one(
+    run: Run, factory: FakeFactory
+) -> None:
+    factory.fake.state = {
+        "running": False,
+        "version": "0.1.0",
+        "home": "/h",
+        "roots": 0,
+        "files": 0,
+        "size_bytes": 0,
+    }
+    outcome = run("status")
+    assert outcome.code == 0
+    assert outcome.out.startswith("node       not running; start it with `mirrornode serve`\n")
+
+
+def test_verify_when_all_is_good_then_zero(run: Run, factory: FakeFactory) -> None:
+    outcome = run("verify", CID)
+    assert (outcome.code, outcome.out) == (0, "verified 3 files, 2.00 MB: all good\n")
+    assert factory.fake.calls == [("verify", {"target": CID})]
+
+
+def test_verify_when_a_file_changed_then_names_it_and_exits_12(
+    run: Run, factory: FakeFactory
+) -> None:
+    problem = {"path": "/m/x", "cid": CID, "reason": "changed", "bad_leaves": [0, 7]}
+    factory.fake.report |= {"ok": False, "problems": [problem], "more_problems": 2}
+    human = run("verify")
+    assert human.code == 12
+    assert human.out.splitlines() == [
+        "bad  /m/x: changed (2 bad blocks)",
+        "bad  and 2 more files",
+        "verified 3 files, 2.00 MB: 3 bad",
+    ]
+    assert human.err.startswith("error: 3 files not as added")
+    as_json = run("verify", "--json")
+    assert as_json.code == 12
+    assert as_json.records == [factory.fake.report]
+
+
+def test_verify_when_a_file_is_good_again_then_says_so(run: Run, factory: FakeFactory) -> None:
+    factory.fake.report["restored_files"] = 1
+    outcome = run("verify")
+    assert outcome.code == 0
+    assert outcome.out.startswith("good again: 1 file\n")

@@ -1,0 +1,46 @@
+"""Help loads none of the heavy parts: seen in the imported modules, not by a clock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROBE = """
+import sys
+from mirrornode_cli.main import main
+code = main(sys.argv[1:])
+heavy = {"libp2p", "trio", "multiaddr", "aiohttp", "asyncio", "sqlite3", "rich", "cryptography"}
+sys.stderr.write("loaded:" + ",".join(sorted(heavy & set(sys.modules))))
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["get", "--help"], ["serve", "--help"], ["--version"]]
+)
+def test_help_when_shown_then_nothing_heavy_was_imported(argv: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *argv],
+        env={"PYTHONPATH": ":".join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert "mirrornode" in done.stdout
+    assert done.stderr == "loaded:"
+
+
+def test_module_when_run_then_it_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mirrornode_cli", "--version"],
+        env={"PYTHONPATH": ":".join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.split()[0]) == (0, "mirrornode")
