@@ -201,10 +201,13 @@ class Client:
             return here()
 
     def _connect(self) -> socket.socket | None:
+        path = socket_path(self.config.home)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(CONNECT_TIMEOUT_S)
         try:
-            sock.connect(str(socket_path(self.config.home)))
+            if path.lstat().st_uid != os.getuid():
+                raise PermissionError(f"{path} belongs to someone else")
+            sock.connect(str(path))
         except OSError:
             sock.close()
             return None

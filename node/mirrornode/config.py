@@ -119,9 +119,7 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
                         origin=variable,
                     )
                 value = text.lower() in ("1", "true")
-            changes[item.name] = _convert(
-                current, value, f"{section_name}.{item.name}", variable
-            )
+            changes[item.name] = _convert(current, value, f"{section_name}.{item.name}", variable)
         if changes:
             config = dataclasses.replace(
                 config, **{section_name: dataclasses.replace(section, **changes)}

@@ -7,6 +7,7 @@ layer up and stop in the opposite order.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -24,9 +25,10 @@ from mirrornode.errors import MirrorError
 from mirrornode.gateway.certificate import load_or_create_certificate
 from mirrornode.gateway.control import bind_control, make_control
 from mirrornode.gateway.gateway import make_gateway
-from mirrornode.gateway.listeners import Address, bind, listening, parse_address
-from mirrornode.gateway.peer_plane import TicketOffice, make_peer_plane
-from mirrornode.gateway.verbs import NodeVerbs
+from mirrornode.gateway.listeners import Address, bind, listening, parse_address, tune_for_lan
+from mirrornode.gateway.peer_plane import TicketOffice
+from mirrornode.gateway.plane_server import serving
+from mirrornode.gateway.verbs import NodeVerbs, in_thread
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.fingerprint import fingerprint_files
@@ -46,6 +48,7 @@ from mirrornode.wire import ticket as tickets
 from mirrornode.wire.control import socket_path
 
 if TYPE_CHECKING:
+    from mirrornode.events import Event
     from mirrornode.transfer.session import TransferSession
 
 log = logging.getLogger(__name__)
@@ -130,7 +133,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         swarm = await stack.enter_async_context(open_swarm(config.swarm, identity, listen=listen))
         # A node that lives for one command would only leave holes in the tables of others.
         kad = Kad(swarm, serve=not is_short_lived)
-        announcer = Announcer(kad, catalog)
+        announcer = Announcer(kad, catalog, is_busy=lambda: active.is_busy)
         office = TicketOffice(shelf, swarm.addresses)
         peer_plane = await _open_peer_plane(stack, config, shelf, office, is_short_lived)
         swarm.serve(tickets.PROTOCOL, office.answer, max_request_bytes=tickets.MAX_REQUEST_BYTES)
@@ -179,16 +182,16 @@ async def serve(
 async def _share(node: Node) -> None:
     """Add what the configuration says is shared; a path that fails does not stop the others."""
 
-    def share(text: str) -> None:
-        request = AddRequest([Path(text).expanduser().absolute()])
+    def share(text: str, progress: Callable[[Event], None]) -> None:
         try:
-            for added in add_paths(node.catalog, request):
+            request = AddRequest([Path(text).expanduser().absolute()])
+            for added in add_paths(node.catalog, request, progress):
                 log.info("path shared cid=%s", added.cid)
-        except MirrorError as exc:
+        except (MirrorError, OSError, RuntimeError) as exc:
             log.warning("path not shared reason=%s", exc)
 
     for text in node.config.share:
-        await asyncio.to_thread(share, text)
+        await in_thread(functools.partial(share, text), lambda _: None)
         node.ports.announce()
 
 
@@ -205,13 +208,13 @@ async def _open_peer_plane(
     if is_short_lived and address.is_default:
         address = Address(address.host, 0, is_default=True)
     sock = bind(address, "peer_plane.address")
-    app = make_peer_plane(shelf, office)
+    tune_for_lan(sock)
     if config.peer_plane.plain:
-        port = await stack.enter_async_context(listening(app, sock))
+        port = await stack.enter_async_context(serving(sock, shelf, office.admits, None))
         office.open_at("http", port, b"")
         return f"http://{_shown(address.host)}:{port}"
     certificate = load_or_create_certificate(config.home)
-    port = await stack.enter_async_context(listening(app, sock, certificate.context))
+    port = await stack.enter_async_context(serving(sock, shelf, office.admits, certificate.context))
     office.open_at("https", port, certificate.sha256)
     return f"https://{_shown(address.host)}:{port}"
 

@@ -1,7 +1,7 @@
-"""The peer plane: content for ticket holders, and the tickets themselves.
+"""Tickets: who may use the peer plane, and what there is for them.
 
-TLS 1.3 only, unless the user chose a plain LAN; every request needs a bearer that was handed out
-over libp2p to the peer that uses it.
+Every request to the peer plane needs a bearer that was handed out over libp2p to the peer that uses
+it. The server itself is `plane_server`.
 """
 
 from __future__ import annotations
@@ -10,22 +10,16 @@ import asyncio
 import ipaddress
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from mirrornode.errors import RemoteProtocolError
-from mirrornode.gateway.batches import BatchRoute
-from mirrornode.gateway.content import ContentRoutes
 from mirrornode.wire import batch
 from mirrornode.wire import ticket as tickets
 from mirrornode.wire.ticket import Ticket
 
 if TYPE_CHECKING:
     from mirrornode.mirror.shelf import Shelf
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class TicketOffice:
@@ -74,21 +68,6 @@ class TicketOffice:
             kind.lower() == "bearer"
             and tickets.check_bearer(self._secret, bearer.strip(), time.time()) is not None
         )
-
-
-def make_peer_plane(shelf: Shelf, office: TicketOffice) -> web.Application:
-    """Return the application of the peer plane."""
-
-    @web.middleware
-    async def holders_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not office.admits(request.headers.get("Authorization", "")):
-            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
-        return await handler(request)
-
-    app = web.Application(middlewares=[holders_only], client_max_size=batch.MAX_REQUEST_BYTES + 1)
-    ContentRoutes(shelf).add_to(app)
-    BatchRoute(shelf).add_to(app)
-    return app
 
 
 def _hosts(addresses: list[str]) -> list[str]:

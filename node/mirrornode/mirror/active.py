@@ -6,6 +6,7 @@ catalog.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
     from mirrornode.transfer.session import TransferSession
     from mirrornode.wire.ranges import Run
+
+QUIET_S = 3.0  # after the last served request, before background work goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class ActiveTransfers:
         # Lists: one target may be fetched to two places at once.
         self._by_file: dict[bytes, list[tuple[TransferSession, int]]] = {}
         self._sessions: list[TransferSession] = []
+        self._served_at = -QUIET_S
 
     def add(self, session: TransferSession) -> None:
         """Let others see what this session has."""
@@ -67,6 +71,15 @@ class ActiveTransfers:
             if session.manifest.target.multihash == multihash:
                 return session.manifest.size_bytes
         return None
+
+    def note_served(self) -> None:
+        """Note that bytes go out to somebody now; called from any thread."""
+        self._served_at = time.monotonic()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for bytes: what can be done later should be."""
+        return bool(self._sessions) or time.monotonic() - self._served_at < QUIET_S
 
     @property
     def sessions(self) -> list[TransferSession]:

@@ -1,5 +1,6 @@
 """Inner nodes and folders for a walk: from this disk, else from whichever source has them.
 
+One source is asked after the other, the next one also when the last takes long.
 Every block is verified against its CID here; a source that sends a wrong one is dropped for the
 rest of the walk.
 """
@@ -10,17 +11,27 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from mirrornode.content.block import Block
 from mirrornode.content.cid import DAG_PB, Cid
-from mirrornode.errors import BlockNotFound, CidMismatch, ContentError, NoProviders, SourceError
+from mirrornode.errors import (
+    Blame,
+    BlockNotFound,
+    ContentError,
+    MirrorError,
+    NoProviders,
+    SourceRefused,
+)
 
 if TYPE_CHECKING:
     from mirrornode.sources.ports import BlockSource
 
 log = logging.getLogger(__name__)
 
+MAX_FETCHES = 32  # threads; those of stalled sources are lost until they time out
+PATIENCE_S = 1.0  # for one source before the next is asked as well
 PARALLEL = 8  # connections to one source while a wide tree is read
 SMALL_NODE_BYTES = 4096  # symlinks and empty folders have no links, but are worth keeping
 BLOCKS_PER_CALL = 16  # below this another connection costs more than it brings
@@ -47,6 +58,8 @@ class BlockLoader:
         self._timeout_s = timeout_s
         self._sources: list[BlockSource] = []
         self._changed = asyncio.Event()
+        # Threads of its own: stalled sources must not take those that everybody shares.
+        self._pool = ThreadPoolExecutor(MAX_FETCHES, "blocks")
         self.bad_sources: dict[str, str] = {}
         self.bytes_by_source: dict[str, int] = {}
         self.is_waiting = False
@@ -71,25 +84,48 @@ class BlockLoader:
         """
         found = await asyncio.to_thread(self._load_local, cids)
         deadline = time.monotonic() + self._timeout_s
-        while missing := [cid for cid in cids if cid not in found]:
-            self._changed.clear()
-            fresh = dict(found)
-            for source in list(self._sources):
-                await self._load_from(source, missing, found)
-                missing = [cid for cid in missing if cid not in found]
-                if not missing:
-                    break
-            if len(found) > len(fresh):
-                deadline = time.monotonic() + self._timeout_s
-                kept = [
-                    block
-                    for cid, block in found.items()
-                    if cid not in fresh and _is_structure(block)
-                ]
-                await asyncio.to_thread(self._keep, kept)
-            elif missing:
-                await self._wait_for_source(missing[0], deadline)
+        asking: dict[asyncio.Task[None], BlockSource] = {}
+        try:
+            while missing := [cid for cid in cids if cid not in found]:
+                self._changed.clear()
+                before = set(found)
+                await self._ask_sources(cids, found, asking)
+                fresh = [block for cid, block in found.items() if cid not in before]
+                if fresh:
+                    deadline = time.monotonic() + self._timeout_s
+                    await asyncio.to_thread(self._keep, list(filter(_is_structure, fresh)))
+                else:
+                    await self._wait_for_source(missing[0], deadline, asking)
+        finally:
+            for task, source in asking.items():
+                source.abort_fetches()
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
         return [found[cid] for cid in cids]
+
+    def close(self) -> None:
+        """Break off everything that threads are still waiting for."""
+        for source in self._sources:
+            source.abort_fetches()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask_sources(
+        self,
+        cids: Sequence[Cid],
+        found: dict[Cid, Block],
+        asking: dict[asyncio.Task[None], BlockSource],
+    ) -> None:
+        """Ask one source after the other; a slow one goes on while the next is asked."""
+        for source in list(self._sources):
+            missing = [cid for cid in dict.fromkeys(cids) if cid not in found]
+            if not missing:
+                return
+            if source in asking.values():
+                continue
+            asking[asyncio.create_task(self._load_from(source, missing, found))] = source
+            await _first_done(asking, PATIENCE_S)
+            if source in asking.values():
+                self._put_last(source)
 
     def _load_local(self, cids: Sequence[Cid]) -> dict[Cid, Block]:
         found = {}
@@ -98,7 +134,7 @@ class BlockLoader:
             if kept is not None:
                 try:
                     found[cid] = Block.verify(cid, kept)
-                except CidMismatch:
+                except ContentError:
                     log.warning("block on this disk is damaged cid=%s", cid)
         return found
 
@@ -107,14 +143,17 @@ class BlockLoader:
     ) -> None:
         calls = max(1, min(PARALLEL, len(missing) // BLOCKS_PER_CALL))
         parts = [missing[at::calls] for at in range(calls)]
+        loop = asyncio.get_running_loop()
         results = await asyncio.gather(
-            *(asyncio.to_thread(source.fetch_blocks, part) for part in parts),
+            *(loop.run_in_executor(self._pool, source.fetch_blocks, part) for part in parts),
             return_exceptions=True,
         )
         for part, result in zip(parts, results, strict=True):
-            if isinstance(result, SourceError):
+            if isinstance(result, MirrorError) and result.blame is Blame.SOURCE:
                 log.info("source failed source=%s reason=%s", source.source_id, result)
-                if not result.transient:
+                if _may_recover(result):
+                    self._put_last(source)
+                else:
                     self._drop(source, str(result), is_bad=False)
                 continue
             if isinstance(result, BaseException):
@@ -136,13 +175,26 @@ class BlockLoader:
         if is_bad:
             self.bad_sources[source.source_id] = reason
 
-    async def _wait_for_source(self, cid: Cid, deadline: float) -> None:
-        """Sleep until a source was added or a second has passed; give up at the deadline."""
+    def _put_last(self, source: BlockSource) -> None:
+        """Ask the others first from now on: each block would wait for a slow or dead source."""
+        if source in self._sources:
+            self._sources = [*(s for s in self._sources if s is not source), source]
+
+    async def _wait_for_source(
+        self, cid: Cid, deadline: float, asking: dict[asyncio.Task[None], BlockSource]
+    ) -> None:
+        """Sleep until a source answers or was added, or a second has passed; in vain at last."""
         left = deadline - time.monotonic()
         if left <= 0:
             if self._sources or self.bad_sources:
                 raise NoProviders(f"no source has block {cid}") from BlockNotFound(cid)
-            raise NoProviders(f"nobody reachable has {cid}")
+            raise NoProviders(
+                f"nobody reachable has {cid}; start a node that has it, "
+                "or name a source with --peer, --bootstrap or --mirror"
+            )
+        if asking:
+            await _first_done(asking, min(left, 1.0))
+            return
         self.is_waiting = True
         try:
             async with asyncio.timeout(min(left, 1.0)):
@@ -151,6 +203,22 @@ class BlockLoader:
             return
         finally:
             self.is_waiting = False
+
+
+async def _first_done(asking: dict[asyncio.Task[None], BlockSource], timeout_s: float) -> None:
+    """Wait for the first of the tasks and take out those that are done."""
+    done, _ = await asyncio.wait(asking, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        del asking[task]
+        task.result()
+
+
+def _may_recover(failure: MirrorError) -> bool:
+    """Tell whether a source that failed is worth another try."""
+    is_overloaded = isinstance(failure, SourceRefused) and (
+        failure.status == 429 or failure.status >= 500
+    )
+    return failure.transient or is_overloaded
 
 
 def _is_structure(block: Block) -> bool:

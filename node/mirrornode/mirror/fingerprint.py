@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 20.0  # a freshly fetched file is wanted by people first
 FILES_A_LOOK = 64
 
 
@@ -35,10 +35,10 @@ async def fingerprint_files(
     """Hash files that lack a whole-file SHA-256, until cancelled."""
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        if active.sessions:
+        if active.is_busy:
             continue
         for stored in await asyncio.to_thread(catalog.files_without_sha256, FILES_A_LOOK):
-            if active.sessions:
+            if active.is_busy:
                 break
             try:
                 await asyncio.to_thread(_fingerprint, catalog, stored)

@@ -33,10 +33,12 @@ from mirrornode.mirror.record import record_files, record_root
 from mirrornode.mirror.source_feed import SourceFeed
 from mirrornode.mirror.target import choose_output, parse_target
 from mirrornode.mirror.tree_writer import make_folders, make_symlinks
+from mirrornode.sources.web import public_url
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.manifest import Manifest, make_manifest
 from mirrornode.transfer.outputs import OutputFile, check_space, lay_out, sync_folder
 from mirrornode.transfer.session import Offer, Outcome, TransferSession
+from mirrornode.transfer.worker import WRONG_BYTES
 
 if TYPE_CHECKING:
     from mirrornode.mirror.active import ActiveTransfers
@@ -102,6 +104,7 @@ async def get(ports: GetPorts, request: GetRequest, emit: Callable[[Event], None
     finally:
         for task in (feeding, work):
             task.cancel()
+        job.close()
         await asyncio.gather(feeding, work, return_exceptions=True)
 
 
@@ -119,11 +122,17 @@ class _Get:
         self.feed = SourceFeed(ports.finder, self._target.cid, self._loader, emit)
         self._sha256: bytes | None = None  # of the whole file, when that is what was asked for
 
+    def close(self) -> None:
+        """Break off what threads are still waiting for, so that nobody waits for them."""
+        self._loader.close()
+
     async def run(self) -> Got:
         self._emit(GetProgress("finding", 0, 0, 0, 0.0))
         entries = await self._structure()
         if entries is None:
             return await self._rebuild()
+        if self._sha256 is not None and _root_of(entries).kind != "file":
+            raise CidMismatch(self._target.cid, "the root a peer named for it is no file")
         manifest = make_manifest(_root_of(entries).cid, entries)
         output = self._choose_output(is_file=_root_of(entries).kind != "directory")
         outputs = lay_out(manifest, output)
@@ -133,7 +142,7 @@ class _Get:
         bad = {s.source_id: s.reason for s in outcome.sources if s.state == "banned"}
         bad.update(self._loader.bad_sources)
         if outcome.unfinished:
-            raise self._why_unfinished(manifest, outcome, bad)
+            raise self._why_unfinished(manifest, outcome)
         await asyncio.to_thread(self._finish, manifest, output)
         received = dict(self._loader.bytes_by_source)
         for state in outcome.sources:
@@ -248,8 +257,12 @@ class _Get:
         """Compare a complete file with the SHA-256 the user asked for, if that was the target."""
         if self._sha256 is None:
             return
-        with output.part.open("rb") as part:
-            found = hashlib.file_digest(part, "sha256").digest()
+        path = output.path if output.is_finished else output.part
+        try:
+            with path.open("rb") as whole:
+                found = hashlib.file_digest(whole, "sha256").digest()
+        except OSError as exc:
+            raise PathRefused(path, "read", exc.strerror or str(exc)) from exc
         if found != self._sha256:
             output.part.unlink(missing_ok=True)
             raise CidMismatch(self._target.cid, "the root a peer named for it is another file's")
@@ -271,9 +284,7 @@ class _Get:
         record_root(self._ports.catalog, manifest, output, output.name)
         self._ports.announce()
 
-    def _why_unfinished(
-        self, manifest: Manifest, outcome: Outcome, bad: dict[str, str]
-    ) -> MirrorError:
+    def _why_unfinished(self, manifest: Manifest, outcome: Outcome) -> MirrorError:
         """Return the one error that says what a user needs to know."""
         missing = tuple(output.file.path for output in outcome.unfinished)
         if len(missing) < len(manifest.files):
@@ -291,15 +302,15 @@ class _Get:
         if not tried:
             return NoProviders(f"nobody reachable has the leaves of {self._target}; {kept}")
         why = "; ".join(f"{state.source_id}: {state.reason or state.state}" for state in tried[:4])
-        if len(bad) == len(tried):
+        if all(state.reason == WRONG_BYTES for state in tried):
             return CidMismatch(self._target.cid, f"only bad sources were found ({why}); {kept}")
         return SourceGone(f"no source delivered for {self._request.timeout_s:g} s ({why}); {kept}")
 
     async def _rebuild(self) -> Got:
         output = self._choose_output(is_file=True)
         source = self.feed.file_urls[0]
-        self._emit(Note(f"no peer has the structure; fetching the whole file from {source.url}"))
-        await asyncio.to_thread(check_space, output, 0)
+        shown = public_url(source.url)
+        self._emit(Note(f"no peer has the structure; fetching the whole file from {shown}"))
         size_bytes, resumed = await rebuild(
             self._ports.catalog, self._target.cid, output, self.feed.file_urls, self._emit
         )

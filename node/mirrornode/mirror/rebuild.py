@@ -36,7 +36,13 @@ from mirrornode.store.files import profile_key
 from mirrornode.store.hashing import FileDigests, hash_file
 from mirrornode.store.records import FileRecord
 from mirrornode.store.stamps import FileStamp
-from mirrornode.transfer.outputs import SPARE_BYTES, free_bytes, sync_folder
+from mirrornode.transfer.outputs import (
+    SPARE_BYTES,
+    free_bytes,
+    lock_part,
+    sync_folder,
+    write_error,
+)
 from mirrornode.transfer.score import Rate
 from mirrornode.wire.ranges import parse_content_range
 
@@ -79,16 +85,27 @@ async def rebuild(
         StoreError: This machine's disk failed.
     """
     fetch = _Fetch(cid, output, sources, emit)
-    task = asyncio.create_task(asyncio.to_thread(fetch.run))
+    task = asyncio.create_task(asyncio.to_thread(_fetch_and_prove, catalog, fetch))
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         fetch.stop()
         await asyncio.gather(task, return_exceptions=True)
         raise
-    emit(GetProgress("finishing", fetch.position, fetch.position, fetch.resumed_bytes, 0.0))
-    await asyncio.to_thread(_prove_and_finish, catalog, cid, output, fetch.part)
     return fetch.position, fetch.resumed_bytes
+
+
+def _fetch_and_prove(catalog: Catalog, fetch: _Fetch) -> None:
+    while True:
+        resumed_bytes = fetch.run()
+        try:
+            _prove_and_finish(catalog, fetch)
+        except CidMismatch:
+            if not resumed_bytes:
+                raise
+            # The start was fetched by an earlier run, maybe of another version: once more, whole.
+        else:
+            return
 
 
 class _Fetch:
@@ -104,12 +121,13 @@ class _Fetch:
         self.part = output.with_name(f"{output.name}.whole.part")
         self.position = 0
         self.resumed_bytes = 0
-        self._cid = cid
+        self.cid = cid
+        self.output = output
         self._sources = sources
-        self._emit = emit
+        self.emit = emit
         self._stopped = threading.Event()
         self._connection: WebConnection | None = None
-        self._version: str | None = None
+        self._versions: dict[str, str | None] = {}  # by source: each has tags of its own
         self._rate = Rate()
 
     def stop(self) -> None:
@@ -118,8 +136,17 @@ class _Fetch:
         if self._connection is not None:
             self._connection.abort()
 
-    def run(self) -> None:
-        """Fetch until the end of the file; on failures go on, with the next source in turn."""
+    def go_on(self, _count: int = 0) -> None:
+        """Raise when the fetch was stopped; takes what a progress callback gets."""
+        if self._stopped.is_set():
+            raise SourceGone("stopped")
+
+    def run(self) -> int:
+        """Fetch until the end of the file; on failures go on, with the next source in turn.
+
+        Returns:
+            How many bytes of it an earlier run had fetched.
+        """
         try:
             self.part.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -127,46 +154,54 @@ class _Fetch:
         except OSError as exc:
             raise PathRefused(self.part, "write", exc.strerror or str(exc)) from exc
         try:
+            lock_part(descriptor, self.part)
             self.position = self.resumed_bytes = os.lseek(descriptor, 0, os.SEEK_END)
             self._fetch_from_any(descriptor)
             os.fsync(descriptor)
         except OSError as exc:
-            raise PathRefused(self.part, "write", exc.strerror or str(exc)) from exc
+            raise write_error(exc, self.part, self.position) from exc
         finally:
             os.close(descriptor)
+        return self.resumed_bytes
 
     def _fetch_from_any(self, descriptor: int) -> None:
         failure: SourceError = SourceGone("stopped")
-        for attempt in range(TRIES_A_SOURCE * len(self._sources)):
-            source = self._sources[attempt % len(self._sources)]
-            if self._stopped.wait(attempt // len(self._sources) * WAIT_FIRST_S):
+        usable = list(self._sources)
+        for attempt in range(TRIES_A_SOURCE):
+            if not usable or self._stopped.wait(attempt * WAIT_FIRST_S):
                 break
-            self._connection = WebConnection(source.source_id, source.moved)
-            try:
-                self._fetch(source, self._connection, descriptor)
-                return
-            except OriginChanged:
-                # Another file, or another version of it: what is there is of no use.
-                os.ftruncate(descriptor, 0)
-                self.position = self.resumed_bytes = 0
-                self._version = None
-            except SourceError as exc:
-                failure = exc
-            finally:
-                self._connection.abort()
+            for source in tuple(usable):
+                self.go_on()
+                self._connection = WebConnection(source.source_id, source.moved)
+                try:
+                    self._fetch(source, self._connection, descriptor)
+                    return
+                except OriginChanged as exc:
+                    # Another file, or another version of it: what is there is of no use.
+                    failure = exc
+                    self._begin_anew(descriptor)
+                except SourceError as exc:
+                    failure = exc
+                    if isinstance(exc, SourceRefused) and not _is_overload(exc.status):
+                        usable.remove(source)
+                finally:
+                    self._connection.abort()
         raise failure
 
     def _fetch(self, source: HttpFileSource, connection: WebConnection, descriptor: int) -> None:
         url = source.url
-        headers = {**WEB_HEADERS, "Range": f"bytes={self.position}-"} if self.position else {}
-        response = connection.request(url, headers or WEB_HEADERS)
+        wanted = {"Range": f"bytes={self.position}-"} if self.position else {}
+        response = connection.request(url, {**WEB_HEADERS, **wanted})
         if response.getheader("Content-Encoding", "identity") not in ("identity", ""):
             raise SourceRefused("the server compresses the file", source_id=source.source_id)
         version = response.getheader("ETag") or response.getheader("Last-Modified")
-        if self._version is not None and version != self._version:
-            raise OriginChanged("the file there has changed", source_id=source.source_id)
         if response.status == 416:
+            if response.getheader("Content-Range", "").strip() == f"bytes */{self.position}":
+                return  # an earlier run had it all
             raise OriginChanged("the file there is shorter", source_id=source.source_id)
+        known = self._versions.get(source.source_id)
+        if response.status == 206 and known is not None and version != known:
+            raise OriginChanged("the file there has changed", source_id=source.source_id)
         if response.status == 206:
             try:
                 start, _, total = parse_content_range(response.getheader("Content-Range"))
@@ -176,20 +211,24 @@ class _Fetch:
                 raise SourceRefused("the server sent another range", source_id=source.source_id)
         elif response.status == 200:
             length = response.getheader("Content-Length")
-            if length is None or not length.isdigit():
+            if length is None or not length.isascii() or not length.isdigit():
                 raise SourceRefused("the server does not tell the size", source_id=source.source_id)
             total = int(length)
-            os.ftruncate(descriptor, 0)
-            self.position = self.resumed_bytes = 0
+            self._begin_anew(descriptor)
         else:
             raise SourceRefused(
                 f"the server answered {response.status}",
                 source_id=source.source_id,
                 status=response.status,
             )
-        self._version = version
+        self._versions[source.source_id] = version
         self._check_space(total - self.position)
         self._receive(source, connection, descriptor, total)
+
+    def _begin_anew(self, descriptor: int) -> None:
+        os.ftruncate(descriptor, 0)
+        self.position = self.resumed_bytes = 0
+        self._versions.clear()
 
     def _receive(
         self, source: HttpFileSource, connection: WebConnection, descriptor: int, total: int
@@ -197,8 +236,7 @@ class _Fetch:
         buffer = memoryview(bytearray(PIECE_BYTES))
         last_shown = last_at = time.monotonic()
         while self.position < total:
-            if self._stopped.is_set():
-                raise SourceGone("stopped", source_id=source.source_id)
+            self.go_on()
             view = buffer[: min(PIECE_BYTES, total - self.position)]
             connection.read_into(view)
             written = 0
@@ -213,7 +251,7 @@ class _Fetch:
                 rate = self._rate.bytes_per_s
                 got = self.position - self.resumed_bytes
                 state = SourceState(source.source_id, "active", got, rate)
-                self._emit(
+                self.emit(
                     GetProgress(
                         "transfer", self.position, total, self.resumed_bytes, rate, sources=(state,)
                     )
@@ -225,23 +263,30 @@ class _Fetch:
             raise DiskFull(self.part, needed_bytes, free)
 
 
-def _prove_and_finish(catalog: Catalog, cid: Cid, output: Path, part: Path) -> None:
+def _is_overload(status: int) -> bool:
+    return status == 429 or status >= 500
+
+
+def _prove_and_finish(catalog: Catalog, fetch: _Fetch) -> None:
     """Find the recipe under which the part has the asked root; a part that has none is removed."""
-    for recipe, digests, root, inner in _candidates(cid, part):
+    cid, position = fetch.cid, fetch.position
+    fetch.emit(GetProgress("finishing", position, position, fetch.resumed_bytes, 0.0))
+    for recipe, digests, root, inner in _candidates(fetch):
         if root == cid or (cid.codec == RAW and cid.hash_code == SHA2_256
                            and digests.sha256 == cid.digest):  # fmt: skip
-            _finish(catalog, output, part, recipe, digests, root, inner)
+            _finish(catalog, fetch.output, fetch.part, recipe, digests, root, inner)
             return
-    part.unlink(missing_ok=True)
+    fetch.part.unlink(missing_ok=True)
     raise CidMismatch(cid, "the file at the URL has another root under every known recipe")
 
 
-def _candidates(cid: Cid, part: Path) -> Iterator[tuple[Recipe, FileDigests, Cid, Sequence[Block]]]:
+def _candidates(fetch: _Fetch) -> Iterator[tuple[Recipe, FileDigests, Cid, Sequence[Block]]]:
+    cid = fetch.cid
     recipes = [recipe for recipe in KNOWN_RECIPES if recipe.cid_version == cid.version]
     if cid.codec == RAW:
         recipes = [UNIXFS_V1_2025]  # its SHA-256 is compared, whatever the tree
     for recipe in recipes:
-        digests = hash_file(part, recipe, lambda _: None)
+        digests = hash_file(fetch.part, recipe, fetch.go_on)
         dag = build_file_dag(digests.multihashes, digests.lengths, recipe)
         yield recipe, digests, dag.root, dag.inner
 

@@ -97,6 +97,10 @@ class Shelf:
             return None
         return OpenFile(part.cid, descriptor, part.size_bytes, part.runs, None, part.path)
 
+    def note_served(self) -> None:
+        """Note that something of the shelf is being sent."""
+        self._active.note_served()
+
     def withdraw(self, exc: FileChanged) -> None:
         """Take a changed file out of everything this node offers."""
         log.warning("shared file changed reason=%s", exc.reason)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import CancelledError
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mirrornode.errors import MirrorError, SourceError
+from mirrornode.errors import MirrorError, SourceGone, SourceTooSlow
 from mirrornode.events import Note
-from mirrornode.routing.find import ASK_TIMEOUT_S, Finder, Found
+from mirrornode.routing.find import ASK_TIMEOUT_S, Finder, Found, split_peer
 from mirrornode.sources.http_file import HttpFileSource
 from mirrornode.sources.peer import PeerSource
 from mirrornode.sources.trustless_gateway import GatewaySource
@@ -62,12 +64,19 @@ class SourceFeed:
         Raises:
             TargetError: One of `peers` or `mirrors` is not an address.
         """
+        # What is no address is refused before anything is started: out of the group below it
+        # would come wrapped into another exception.
         for url in mirrors:
-            HttpFileSource(url)  # refuses what is no URL, before anything is started
-        async with asyncio.TaskGroup() as group:
+            HttpFileSource(url)
+        for address in peers:
+            split_peer(address)
+        async with (
+            asyncio.TaskGroup() as group,
+            aclosing(self._finder.find([self._target], peers)) as finding,
+        ):
             for url in mirrors:
                 group.create_task(self._look_at_mirror(url))
-            async for found in self._finder.find([self._target], peers):
+            async for found in finding:
                 self._add_peer(found)
 
     def attach(self, manifest: Manifest) -> None:
@@ -89,7 +98,13 @@ class SourceFeed:
         assert manifest is not None
         biggest_first = sorted(manifest.files, key=lambda file: -file.map.size_bytes)
         roots = list(
-            dict.fromkeys([manifest.target, self._target, *(file.root for file in biggest_first)])
+            dict.fromkeys(
+                [
+                    manifest.target,
+                    self._target,
+                    *(file.root for file in biggest_first if file.map.leaves),
+                ]
+            )
         )
         while True:
             for peer_id, (source, found) in list(self._peers.items()):
@@ -122,8 +137,16 @@ class SourceFeed:
     def _renew(self, peer_id: str) -> Ticket:
         """Get a new ticket; called from a lane's thread."""
         asked = self._finder.ask(peer_id, [self._target])
-        future = asyncio.run_coroutine_threadsafe(asked, self._loop)
-        return future.result(ASK_TIMEOUT_S + 1).ticket
+        try:
+            future = asyncio.run_coroutine_threadsafe(asked, self._loop)
+        except RuntimeError as exc:
+            asked.close()
+            raise SourceGone("this node is stopping", source_id=f"peer:{peer_id}") from exc
+        try:
+            return future.result(ASK_TIMEOUT_S + 1).ticket
+        except (TimeoutError, CancelledError) as exc:
+            future.cancel()
+            raise SourceTooSlow("no new ticket in time", source_id=f"peer:{peer_id}") from exc
 
     async def _look_at_mirror(self, url: str) -> None:
         is_base = url.endswith("/") or urlsplit(url).path in ("", "/")
@@ -131,7 +154,7 @@ class SourceFeed:
             gateway = GatewaySource(url)
             try:
                 is_gateway = await asyncio.to_thread(gateway.is_gateway)
-            except SourceError as exc:
+            except MirrorError as exc:
                 self._note(Note(f"mirror {public_url(url)}: {exc}", "warning"))
                 return
             if is_gateway:
@@ -141,7 +164,8 @@ class SourceFeed:
                 return
             url = url if url.endswith("/") else url + "/"
         source = HttpFileSource(url)
-        self.file_urls.append(source)
+        if not is_base:
+            self.file_urls.append(source)
         self._web.append(source)
         self._offer_web(source)
 
@@ -149,10 +173,14 @@ class SourceFeed:
         if self._manifest is None:
             return
         if isinstance(source, HttpFileSource) and not _fits(source, self._manifest):
-            self._note(
-                Note(f"mirror {source.source_id.removeprefix('http:')} names one file, "
-                     "the target is a folder; give a base URL that ends in /", "warning")
-            )  # fmt: skip
+            is_base = source.url.endswith("/")
+            advice = (
+                "is a folder, the target is one file; give the URL of the file"
+                if is_base
+                else "names one file, the target is a folder; give a base URL that ends in /"
+            )
+            shown = source.source_id.removeprefix("http:")
+            self._note(Note(f"mirror {shown} {advice}", "warning"))
             return
         self._offers.put_nowait(Offer(source, reads_from_start=True))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mirrornode.content.leaf_form import leaf_block_size, leaf_prefix, leaf_suffix
-from mirrornode.errors import SourceGone, SourceRefused
+from mirrornode.errors import SourceRefused
 from mirrornode.wire.batch import PATH, encode_request, section_head
 
 if TYPE_CHECKING:
@@ -60,12 +60,8 @@ class BatchReader:
         if not fixed:
             return
         found = bytearray(len(fixed))
-        try:
-            self._connection.read_into(memoryview(found))
-        except SourceGone as exc:
-            raise self._lacking() from exc
+        if not self._connection.read_next(memoryview(found)):
+            # The answer ends well, and before this block: that is how a peer says no.
+            raise SourceRefused("the peer lacks a file", source_id=self._source_id, status=404)
         if found != fixed:
-            raise self._lacking()
-
-    def _lacking(self) -> SourceRefused:
-        return SourceRefused("the peer lacks a file", source_id=self._source_id, status=404)
+            raise SourceRefused("the peer sent another block than asked", source_id=self._source_id)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mirrornode.errors import SourceGone, SourceRefused, SourceTooSlow
+from mirrornode.sources.tls_stream import TlsStream
 
 CONNECT_TIMEOUT_S = 8.0
 READ_TIMEOUT_S = 20.0
@@ -105,6 +106,16 @@ class HttpConnection:
                 if not count:
                     raise self._gone("the source sent less than it said")
                 filled += count
+
+    def read_next(self, view: memoryview) -> bool:
+        """Fill `view` as `read_into`; False when the body had ended, as it should, before it."""
+        response = self._open_response()
+        with self._translated():
+            count = response.readinto(view)
+        if not count and response.isclosed() and not response.length:
+            return False
+        self.read_into(view[count:])
+        return True
 
     def read_all(self, limit_bytes: int) -> bytes:
         """Return the whole body, refusing more than `limit_bytes` or `ANSWER_TIMEOUT_S`."""
@@ -194,8 +205,11 @@ class HttpConnection:
         host, port = proxy or (endpoint.host, endpoint.port)
         self._is_absolute_form = proxy is not None and endpoint.scheme == "http"
         connection: http.client.HTTPConnection
-        if endpoint.scheme == "https":
-            context = _pinned_context() if endpoint.pin else _web_context()
+        if endpoint.pin:
+            connection = http.client.HTTPConnection(host, port)
+            connection.sock = self._open_pinned(host, port, aborts)
+        elif endpoint.scheme == "https":
+            context = _web_context()
             connection = http.client.HTTPSConnection(
                 host, port, timeout=CONNECT_TIMEOUT_S, context=context
             )
@@ -210,16 +224,10 @@ class HttpConnection:
         # Else http.client would connect anew by itself, and nobody would look at the certificate.
         connection.auto_open = 0
         self._connection = connection
-        self._take(connection.sock, aborts)
+        if isinstance(connection.sock, socket.socket):
+            self._take(connection.sock, aborts)
         sock = self._sock
         assert sock is not None
-        if endpoint.pin:
-            der = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
-            if hashlib.sha256(der or b"").digest() != endpoint.pin:
-                raise SourceRefused(
-                    "the peer's certificate is not the one of its ticket",
-                    source_id=self._source_id,
-                )
         sock.settimeout(self._read_timeout_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -246,11 +254,19 @@ class HttpConnection:
         self, context: ssl.SSLContext, host: str, port: int, aborts: int
     ) -> ssl.SSLSocket:
         plain = self._open_socket(host, port, aborts)
-        name = host if context.check_hostname else None
-        sock = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+        sock = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
         self._take(sock, aborts)
         sock.do_handshake()
         return sock
+
+    def _open_pinned(self, host: str, port: int, aborts: int) -> TlsStream:
+        """Connect to a peer; nothing is sent before its certificate is the one of its ticket."""
+        stream = TlsStream(self._open_socket(host, port, aborts), _pinned_context())
+        if hashlib.sha256(stream.certificate()).digest() != self.endpoint.pin:
+            raise SourceRefused(
+                "the peer's certificate is not the one of its ticket", source_id=self._source_id
+            )
+        return stream
 
     def _take(self, sock: socket.socket, aborts: int) -> None:
         """Make `sock` the one that `abort` shuts down, unless it has come already."""

@@ -53,10 +53,10 @@ class LocalLane:
     def read_leaf(self, view: memoryview) -> None:
         """Fill `view` from the file that holds the leaf."""
         assert self._file is not None
-        stored = self._slices[self._file.map.multihashes[self._next]]
+        stored = self._slices.get(self._file.map.multihashes[self._next])
         self._next += 1
-        if stored.length != len(view):
-            raise _lacking("the block here has another length")
+        if stored is None or stored.length != len(view):
+            raise _lacking("the block is not here, or has another length")
         with self._lock:
             self._read(stored, view)
 

@@ -7,8 +7,8 @@ long transfer is renewed through the `renew` callable, from the lane's thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mirrornode.content.block import MAX_BLOCK_BYTES
 from mirrornode.errors import MirrorError, SourceError, SourceGone, SourceRefused
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from mirrornode.sources.ports import FileOfTransfer
     from mirrornode.wire.ticket import Ticket
 
+T = TypeVar("T")
+
 LANES: Final = 2  # measured on a LAN: 16 connections to one peer are slower than 2
+PROBE: Final = "/ipfs/bafkqaaa?format=raw"  # the empty identity block: every node has it
 READ_TIMEOUT_S = 8.0  # a LAN peer that is silent for so long has a problem
 
 
@@ -49,6 +52,8 @@ class PeerSource:
         self.max_batch = min(ticket.batch, batch.MAX_BLOCKS)
         self._renew = renew
         self._lock = threading.Lock()
+        self._renewing = threading.Lock()
+        self._fetching: set[PeerLane] = set()
         self._use(ticket, near_host)
 
     def _use(self, ticket: Ticket, near_host: str) -> None:
@@ -65,48 +70,58 @@ class PeerSource:
     def fetch_blocks(self, cids: Sequence[Cid]) -> list[bytes | None]:
         """Return the unverified bytes of each block, None where the peer answers 404."""
         lane = PeerLane(self)
+        with self._lock:
+            self._fetching.add(lane)
         try:
             return [lane.fetch_block(cid) for cid in cids]
         finally:
             lane.abort()
-
-    def connect(self) -> HttpConnection:
-        """Return a connection to the first host that answers, and prefer that host from now on."""
-        with self._lock:
-            ticket, hosts = self._ticket, list(self._hosts)
-        failure: SourceError = SourceGone("the peer gave no address", source_id=self.source_id)
-        for host in hosts:
-            endpoint = Endpoint(ticket.scheme, host, ticket.port, pin=ticket.cert_sha256)
-            connection = HttpConnection(endpoint, self.source_id, read_timeout_s=READ_TIMEOUT_S)
-            try:
-                connection.request("/ipfs/bafkqaaa?format=raw", self.headers(), method="HEAD")
-            except SourceError as exc:
-                failure = exc
-                continue
             with self._lock:
-                if host in self._hosts:
-                    self._hosts.remove(host)
-                    self._hosts.insert(0, host)
-            return connection
-        raise failure
+                self._fetching.discard(lane)
 
-    def headers(self) -> dict[str, str]:
-        """Return the headers of every request to this peer."""
-        return {"Authorization": f"Bearer {self._ticket.bearer}", "Accept-Encoding": "identity"}
+    def abort_fetches(self) -> None:
+        """Break off every `fetch_blocks` that is going on."""
+        with self._lock:
+            fetching = list(self._fetching)
+        for lane in fetching:
+            lane.abort()
 
-    def renew(self) -> None:
-        """Get a fresh ticket, once for all lanes that were refused together."""
+    @property
+    def ticket(self) -> Ticket:
+        """The ticket in use."""
+        return self._ticket
+
+    def hosts(self) -> list[str]:
+        """Return where the peer may be reached, the host that answered last first."""
+        with self._lock:
+            return list(self._hosts)
+
+    def prefer(self, host: str) -> None:
+        """Try this host first from now on: it has answered."""
+        with self._lock:
+            if host in self._hosts:
+                self._hosts.remove(host)
+                self._hosts.insert(0, host)
+
+    def renew(self, refused: Ticket) -> None:
+        """Replace a ticket that was refused, once for all lanes that were refused together.
+
+        Raises:
+            SourceError: The peer gives no other.
+        """
         if self._renew is None:
             raise SourceRefused("the ticket has expired", source_id=self.source_id, status=401)
-        refused = self._ticket
-        with self._lock:
-            if self._ticket is refused:
-                try:
-                    self._use(self._renew(), self._near_host)
-                except SourceError:
-                    raise
-                except MirrorError as exc:
-                    raise SourceGone(str(exc), source_id=self.source_id) from exc
+        with self._renewing:
+            if self._ticket is not refused:
+                return
+            try:
+                fresh = self._renew()
+            except SourceError:
+                raise
+            except MirrorError as exc:
+                raise SourceGone(str(exc), source_id=self.source_id) from exc
+            with self._lock:
+                self._use(fresh, self._near_host)
 
 
 class PeerLane:
@@ -116,32 +131,27 @@ class PeerLane:
         self._source = source
         self._connection: HttpConnection | None = None
         self._run: RunReader | BatchReader | None = None
+        self._aborts = 0
 
     def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
-        for attempt in (1, 2):
-            connection = self._connection = self._connection or self._source.connect()
-            self._run = RunReader(connection, self._source.source_id, file, first)
-            try:
-                self._run.open(f"/ipfs/{file.root}", self._source.headers(), stop)
-                return
-            except SourceRefused as exc:
-                if exc.status != 401 or attempt == 2:
-                    raise
-                self._source.renew()
+
+        def ask(connection: HttpConnection, headers: Mapping[str, str]) -> RunReader:
+            run = RunReader(connection, self._source.source_id, file, first)
+            run.open(f"/ipfs/{file.root}", headers, stop)
+            return run
+
+        self._run = self._with_ticket(ask)
 
     def begin_batch(self, files: Sequence[FileOfTransfer]) -> None:
         """Ask for the only leaf of each file; see `BatchLane.begin_batch`."""
-        for attempt in (1, 2):
-            connection = self._connection = self._connection or self._source.connect()
-            self._run = BatchReader(connection, self._source.source_id, files)
-            try:
-                self._run.open(self._source.headers())
-                return
-            except SourceRefused as exc:
-                if exc.status != 401 or attempt == 2:
-                    raise
-                self._source.renew()
+
+        def ask(connection: HttpConnection, headers: Mapping[str, str]) -> BatchReader:
+            run = BatchReader(connection, self._source.source_id, files)
+            run.open(headers)
+            return run
+
+        self._run = self._with_ticket(ask)
 
     def read_leaf(self, view: memoryview) -> None:
         assert self._run is not None
@@ -152,24 +162,61 @@ class PeerLane:
             self._connection.finish()
 
     def abort(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        # The connection stays: only the thread that uses it may close it.
+        self._aborts += 1
+        if (connection := self._connection) is not None:
             connection.abort()
 
     def fetch_block(self, cid: Cid) -> bytes | None:
         """Return the unverified bytes of one block, or None when the peer lacks it."""
-        for attempt in (1, 2):
-            connection = self._connection = self._connection or self._source.connect()
-            response = connection.request(f"/ipfs/{cid}?format=raw", self._source.headers())
+
+        def ask(connection: HttpConnection, headers: Mapping[str, str]) -> bytes | None:
+            response = connection.request(f"/ipfs/{cid}?format=raw", headers)
             if response.status == 200:
                 return connection.read_all(MAX_BLOCK_BYTES)
             if response.status == 404:
                 return None
-            if response.status != 401 or attempt == 2:
-                break
-            self._source.renew()
-        raise SourceRefused(
-            f"the peer answered {response.status}",
-            source_id=self._source.source_id,
-            status=response.status,
-        )
+            raise SourceRefused(
+                f"the peer answered {response.status}",
+                source_id=self._source.source_id,
+                status=response.status,
+            )
+
+        return self._with_ticket(ask)
+
+    def _with_ticket(self, ask: Callable[[HttpConnection, Mapping[str, str]], T]) -> T:
+        """Ask over the connection; once more with a new ticket when this one has expired."""
+        ticket = self._source.ticket
+        try:
+            return ask(self._connect(ticket), _headers(ticket))
+        except SourceRefused as exc:
+            if exc.status != 401:
+                raise
+        self._source.renew(ticket)
+        ticket = self._source.ticket
+        return ask(self._connect(ticket), _headers(ticket))
+
+    def _connect(self, ticket: Ticket) -> HttpConnection:
+        """Return the open connection, or one to the first host that answers."""
+        source, aborts = self._source, self._aborts
+        if self._connection is not None and self._connection.is_open:
+            return self._connection
+        failure: SourceError = SourceGone("the peer gave no address", source_id=source.source_id)
+        for host in source.hosts():
+            endpoint = Endpoint(ticket.scheme, host, ticket.port, pin=ticket.cert_sha256)
+            connection = HttpConnection(endpoint, source.source_id, read_timeout_s=READ_TIMEOUT_S)
+            self._connection = connection
+            if self._aborts != aborts:
+                raise SourceGone("broken off", source_id=source.source_id)
+            try:
+                connection.request(PROBE, _headers(ticket), method="HEAD")
+            except SourceError as exc:
+                failure = exc
+                continue
+            source.prefer(host)
+            return connection
+        raise failure
+
+
+def _headers(ticket: Ticket) -> dict[str, str]:
+    return {"Authorization": f"Bearer {ticket.bearer}", "Accept-Encoding": "identity"}

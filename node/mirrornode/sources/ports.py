@@ -94,5 +94,8 @@ class BlockSource(Protocol):
         """Return the unverified bytes of each block, None where this source lacks it.
 
         Raises:
-            SourceError: The source itself failed.
+            SourceError: The source itself failed, or `abort_fetches` was called.
         """
+
+    def abort_fetches(self) -> None:
+        """Break off every `fetch_blocks` that is going on; comes from any thread."""

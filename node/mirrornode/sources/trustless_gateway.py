@@ -7,6 +7,7 @@ Spec: trustless gateway; path gateway, "Range".
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ class GatewaySource:
         self.is_sequential = False
         self.serves_files = True
         self.moved = Moved()
+        self._lock = threading.Lock()
+        self._fetching: set[WebConnection] = set()
 
     def is_gateway(self) -> bool:
         """Ask the server whether it is an IPFS gateway at all.
@@ -60,9 +63,20 @@ class GatewaySource:
     def fetch_blocks(self, cids: Sequence[Cid]) -> list[bytes | None]:
         """Return the unverified bytes of each block, None where the gateway lacks it."""
         connection = WebConnection(self.source_id, self.moved)
+        with self._lock:
+            self._fetching.add(connection)
         try:
             return [self._fetch_block(connection, cid) for cid in cids]
         finally:
+            connection.abort()
+            with self._lock:
+                self._fetching.discard(connection)
+
+    def abort_fetches(self) -> None:
+        """Break off every `fetch_blocks` that is going on."""
+        with self._lock:
+            fetching = list(self._fetching)
+        for connection in fetching:
             connection.abort()
 
     def _fetch_block(self, connection: WebConnection, cid: Cid) -> bytes | None:

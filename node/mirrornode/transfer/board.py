@@ -200,12 +200,10 @@ class Board:
                 stop = done.find(0, leaf, file.stop_leaf)
                 stop = file.stop_leaf if stop < 0 else stop
                 last = stop - 1 - file.first_leaf
-                runs.append(
-                    (
-                        file.map.starts[leaf - file.first_leaf],
-                        file.map.starts[last] + file.map.lengths[last],
-                    )
-                )
+                start = file.map.starts[leaf - file.first_leaf]
+                end = file.map.starts[last] + file.map.lengths[last]
+                if start < end:  # a leaf without bytes is no run
+                    runs.append((start, end))
                 leaf = done.find(1, stop, file.stop_leaf)
             return runs
 

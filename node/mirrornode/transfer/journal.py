@@ -53,13 +53,13 @@ class Journal:
         """Find out what of `output` is there already. Blocking."""
         file_map = output.file.map
         if _has_size(output.path, file_map.size_bytes):
-            done = self._check(output.path, file_map, bytearray(file_map.leaves))
-            if all(done):
+            done = self._check(output.path, file_map, _empty_leaves(file_map))
+            if all(done) and _has_inline(output.path, file_map):
                 return Resumed(done, is_final=True)
         if not _has_size(output.part, file_map.size_bytes):
-            return Resumed(bytearray(file_map.leaves))
-        claimed = self._claimed(output)
-        return Resumed(self._check(output.part, file_map, claimed))
+            return Resumed(_empty_leaves(file_map))
+        known = self._claimed(output) or _empty_leaves(file_map)
+        return Resumed(self._check(output.part, file_map, known))
 
     def claim(self, output: OutputFile, done: bytes) -> None:
         """Sync the part and record what it holds; `done` was copied before this call. Blocking."""
@@ -82,14 +82,13 @@ class Journal:
         if output.file.map.leaves >= JOURNALED_LEAVES:
             self._catalog.close_transfer(output.file.root, output.path)
 
-    def _claimed(self, output: OutputFile) -> bytearray:
-        leaves = output.file.map.leaves
+    def _claimed(self, output: OutputFile) -> bytearray | None:
         record = self._catalog.open_transfer(output.file.root, output.path)
         if record is not None:
-            status = output.part.stat()
+            status = output.part.lstat()
             if (status.st_ino, status.st_mtime_ns) == (record.part_inode, record.part_mtime_ns):
-                return unpack(record.leaf_bits, leaves)
-        return bytearray(leaves)
+                return unpack(record.leaf_bits, output.file.map.leaves)
+        return None
 
     def _check(
         self,
@@ -145,6 +144,35 @@ def _has_size(path: Path, size_bytes: int) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(status.st_mode) and status.st_size == size_bytes
+
+
+def _empty_leaves(file_map: FileMap) -> bytearray:
+    """Return one byte a leaf, 1 for leaves without bytes: no server can be asked for those."""
+    done = bytearray(file_map.leaves)
+    if 0 in file_map.lengths:
+        nothing = leaf_multihash(file_map.leaf_form, file_map.hash_code, b"")
+        for leaf, multihash in enumerate(file_map.multihashes):
+            done[leaf] = file_map.lengths[leaf] == 0 and multihash == nothing
+    return done
+
+
+def _has_inline(path: Path, file_map: FileMap) -> bool:
+    """Tell whether a file holds the bytes of its tree that are no leaves."""
+    if not file_map.inline:
+        return True
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return all(
+            os.pread(descriptor, len(inline), offset) == inline
+            for offset, inline in file_map.inline
+        )
+    except OSError as exc:
+        raise PathRefused(path, "read", exc.strerror or str(exc)) from exc
+    finally:
+        os.close(descriptor)
 
 
 def _leaves_with_data(descriptor: int, file_map: FileMap) -> Iterator[int]:

@@ -188,13 +188,15 @@ class Plan:
         size = self._edges[leaf + 1] - self._edges[leaf]
         source = self._sources[run.source_id]
         source.lanes[run.lane].record(size, now - run.last_at)
-        source.score.succeeded(size)
         run.last_at = now
         run.pos = leaf + 1
         source.cursor = run.pos
         if self.done[leaf]:
+            # Not counted for the source: what all sources brought is the size of the whole.
+            source.score.succeeded(0)
             self.duplicate_bytes += size
             return False
+        source.score.succeeded(size)
         self.done[leaf] = 1
         self.left -= 1
         return True

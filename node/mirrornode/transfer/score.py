@@ -49,7 +49,7 @@ class Score:
     last_reason: str = ""
 
     def succeeded(self, size_bytes: int) -> None:
-        """Note verified bytes."""
+        """Note verified bytes; 0 when another source was first with them."""
         self.received_bytes += size_bytes
         self.failures = 0
 

@@ -78,7 +78,8 @@ class TransferSession:
         Args:
             done: One byte a leaf of the manifest, 1 where the outputs hold it; taken over.
             check_whole: Called in a thread with each complete file before it gets its final
-                name; raises when the whole is not what was asked for.
+                name, or with one that has it already; raises when the whole is not what was
+                asked for.
             on_finished: Called in a thread with files that just got their final names.
         """
         self.manifest = manifest
@@ -115,14 +116,16 @@ class TransferSession:
         finish = asyncio.create_task(self._finish_files())
         claim = asyncio.create_task(self._claim_now_and_then())
         try:
-            await self._watch(finish, timeout_s)
+            await self._watch((finish, admit, claim), timeout_s)
         finally:
-            for task in (admit, claim):
+            # First what needs no waiting, in case somebody cancels a second time.
+            self.board.close()
+            for task in (admit, claim, finish):
                 task.cancel()
-            await asyncio.gather(admit, claim, return_exceptions=True)
+            for worker in self._workers:
+                worker.abort()
+            await asyncio.gather(admit, claim, finish, return_exceptions=True)
             await self._stop_lanes()
-            finish.cancel()
-            await asyncio.gather(finish, return_exceptions=True)
             await asyncio.shield(asyncio.to_thread(self._close))
         if self._failure is not None:
             raise self._failure
@@ -149,7 +152,8 @@ class TransferSession:
             self.board.add_source(
                 source.source_id, offer.available, self._next_cursor(offer), source.max_batch
             )
-            busy = sum(worker.is_alive() for worker in self._workers)
+            self._workers = [worker for worker in self._workers if worker.is_alive()]
+            busy = len(self._workers)
             for _ in range(min(source.max_lanes, max(1, MAX_LANES - busy))):
                 worker = LaneWorker(
                     source, self.board, self.manifest, self.outputs, self._fail_locally
@@ -172,20 +176,25 @@ class TransferSession:
         self.board.close()
 
     async def _stop_lanes(self) -> None:
-        self.board.close()
+        deadline = time.monotonic() + JOIN_S
+        while self._workers and time.monotonic() < deadline:
+            for worker in self._workers:
+                worker.abort()  # again: a lane may just have begun to connect
+            await asyncio.to_thread(self._workers[0].join, TICK_S)
+            self._workers = [worker for worker in self._workers if worker.is_alive()]
         for worker in self._workers:
-            worker.abort()
-        for worker in self._workers:
-            await asyncio.to_thread(worker.join, JOIN_S)
-            if worker.is_alive():
-                log.warning("lane did not end in time lane=%s", worker.name)
+            log.warning("lane did not end in time lane=%s", worker.name)
 
     # -- watching --------------------------------------------------------------------------------
 
-    async def _watch(self, finish: asyncio.Task[None], timeout_s: float) -> None:
+    async def _watch(self, tasks: tuple[asyncio.Task[None], ...], timeout_s: float) -> None:
+        finish, *others = tasks
         last_bytes, last_at = self.board.snapshot(()).done_bytes, time.monotonic()
         while not finish.done():
             await asyncio.wait([finish], timeout=TICK_S)
+            for task in others:
+                if task.done():
+                    task.result()  # they end early only by a bug, which must be seen
             snapshot = self.board.snapshot(self._source_ids)
             now = time.monotonic()
             self._rate.record(snapshot.done_bytes - last_bytes, now - last_at)
@@ -218,8 +227,13 @@ class TransferSession:
                 if not batch:
                     await asyncio.to_thread(self.board.wait_change, TICK_S)
                     continue
+                work = asyncio.create_task(asyncio.to_thread(self._finish_batch, pool, batch))
                 try:
-                    await asyncio.to_thread(self._finish_batch, pool, batch)
+                    await asyncio.shield(work)
+                except asyncio.CancelledError:
+                    # Renamed files must be recorded, and nobody may close them meanwhile.
+                    await asyncio.gather(work, return_exceptions=True)
+                    raise
                 except MirrorError as exc:
                     self._fail_locally(exc)
                     return
@@ -227,10 +241,7 @@ class TransferSession:
 
     def _finish_batch(self, pool: ThreadPoolExecutor, batch: list[OutputFile]) -> None:
         fresh = [output for output in batch if not output.is_finished]
-        for output in fresh:
-            while output.is_busy:  # a duplicate leaf is being written; microseconds
-                time.sleep(0)
-        for output in fresh:
+        for output in batch:
             self._check_whole(output)
         list(pool.map(OutputFile.finish, fresh))
         self._on_finished(batch)

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, cast
 from mirrornode.content.block import MAX_BLOCK_BYTES
 from mirrornode.content.leaf_form import leaf_multihash
 from mirrornode.errors import (
+    Blame,
     CidMismatch,
     ContentError,
     MirrorError,
+    OriginChanged,
     SourceError,
     SourceRefused,
     StoreError,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WRONG_BYTES = "sent wrong bytes"
 LACKING_STATUSES = frozenset({404, 410, 416})
 
 
@@ -84,7 +87,7 @@ class LaneWorker(threading.Thread):
         except ContentError as exc:
             log.warning("source banned source=%s reason=%s", source_id, exc)
             self._lane.abort()
-            board.ban(source_id, "sent wrong bytes")
+            board.ban(source_id, WRONG_BYTES)
             board.end(run)
         except SourceRefused as exc:
             self._lane.abort()
@@ -100,11 +103,18 @@ class LaneWorker(threading.Thread):
             self._lane.abort()
             if exc.transient:
                 board.end(run, failure=str(exc))
+            elif isinstance(exc, OriginChanged) and len(self._manifest.files) > 1:
+                # One file of a folder is another there; the rest may well be right.
+                board.lacks(run)
+                board.end(run)
             else:
                 board.ban(source_id, str(exc))
                 board.end(run)
         except MirrorError as exc:
             self._lane.abort()
+            if exc.blame is Blame.SOURCE:
+                board.end(run, failure=str(exc))
+                return
             board.end(run)
             self._on_local_failure(exc)
         else:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ipaddress
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ PROTOCOL = "/mirrornode/ticket/1.0.0"
 MAX_ROOTS = 256  # roots asked about in one request: 256 CIDs stay below 16 KiB
 MAX_REQUEST_BYTES = 32 * 1024
 MAX_ANSWER_BYTES = 1024 * 1024  # 256 partial files with long have-maps
+MAX_ANSWER_RUNS = 20_000  # over all holdings: at most 40 bytes each, and room for the rest
 MAX_HOSTS = 32
 BEARER_LIFE_S = 6 * 3600.0
 
@@ -107,7 +109,7 @@ def encode_ticket(ticket: Ticket) -> bytes:
             "bearer": ticket.bearer,
             "life_s": ticket.life_s,
             "batch": ticket.batch,
-            "have": [_encode_holding(holding) for holding in ticket.holdings],
+            "have": _encode_holdings(ticket.holdings),
         }
     )
 
@@ -126,12 +128,12 @@ def decode_ticket(data: bytes, asked: Sequence[Cid]) -> Ticket:
     if (
         not isinstance(hosts, list)
         or len(hosts) > MAX_HOSTS
-        or not all(isinstance(host, str) and len(host) <= 64 for host in hosts)
+        or not all(isinstance(host, str) and _is_ip(host) for host in hosts)
     ):
         raise RemoteProtocolError("ticket with unusable hosts")
     if not isinstance(bearer, str) or not bearer.isascii() or not 0 < len(bearer) <= 512:
         raise RemoteProtocolError("ticket without a usable bearer")
-    if not isinstance(life_s, int | float) or not 0 < life_s < 1e7:
+    if isinstance(life_s, bool) or not isinstance(life_s, int | float) or not 0 < life_s < 1e7:
         raise RemoteProtocolError("ticket without a usable life")
     try:
         cert = bytes.fromhex(str(record.get("cert_sha256", "")))
@@ -173,12 +175,30 @@ def _sign(secret: bytes, claim: str) -> str:
     return base64.urlsafe_b64encode(mac).decode().rstrip("=")
 
 
-def _encode_holding(holding: Holding) -> dict[str, Any]:
+def _is_ip(host: str) -> bool:
+    """Tell whether a host is an IP address; a name would make the asker resolve what it likes."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return len(host) <= 64
+
+
+def _encode_holdings(holdings: Sequence[Holding]) -> list[dict[str, Any]]:
+    """Return as many runs in all as the answer has room for; cut runs are only asked later."""
+    records, room = [], MAX_ANSWER_RUNS
+    for holding in holdings:
+        records.append(_encode_holding(holding, room))
+        room -= len(records[-1].get("runs", ()))
+    return records
+
+
+def _encode_holding(holding: Holding, room: int) -> dict[str, Any]:
     record: dict[str, Any] = {"cid": str(holding.asked), "size": holding.size_bytes}
     if holding.root != holding.asked:
         record["root"] = str(holding.root)
     if holding.runs is not None:
-        record["runs"] = [list(run) for run in holding.runs[:MAX_HAVE_RUNS]]
+        record["runs"] = [list(run) for run in holding.runs[: min(room, MAX_HAVE_RUNS)]]
     if not holding.is_complete:
         record["complete"] = False
     return record

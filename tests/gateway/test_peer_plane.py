@@ -1,0 +1,122 @@
+"""The peer plane admits ticket holders only; tickets say where it is and what is here."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from mirrornode.content.cid import Cid
+from mirrornode.gateway.certificate import FILE_NAME, load_or_create_certificate
+from mirrornode.wire.ticket import Holding, decode_ticket, encode_request
+from support.planes import Shared, open_plane, shelf_of
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        (None, 401), ("", 401), ("Bearer", 401), ("Bearer x.9999999999.y", 401),
+        ("Basic {}", 401), ("{}", 401), ("Bearer {}x", 401), ("Bearer \u00e9\u00ff", 401),
+        ("Bearer {}", 200), ("bearer {}", 200),
+    ],
+)  # fmt: skip
+async def test_plane_admits_only_its_own_bearers(
+    shared: Shared, tmp_path: Path, authorization: str | None, status: int
+) -> None:
+    async with open_plane(shelf_of(shared.catalog), tmp_path / "plane", plain=True) as plane:
+        bearer = (await plane.ticket()).bearer
+        headers = {} if authorization is None else {"Authorization": authorization.format(bearer)}
+        async with aiohttp.ClientSession() as http:
+            for path in (f"/ipfs/{shared.model.root}", "/ipfs/bafkqaaa?format=raw", "/other"):
+                url = f"http://127.0.0.1:{plane.port}{path}"
+                async with http.get(url, headers=headers) as answer:
+                    assert answer.status == (404 if status == 200 and path == "/other" else status)
+                    if status == 401:
+                        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_plane_speaks_tls_1_3_only(shared: Shared, tmp_path: Path) -> None:
+    async with open_plane(shelf_of(shared.catalog), tmp_path / "plane") as plane:
+        old = trusting()
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        url = f"https://127.0.0.1:{plane.port}/ipfs/bafkqaaa?format=raw"
+        async with aiohttp.ClientSession() as http:
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await http.get(url, ssl=old)
+            async with http.get(url, ssl=trusting()) as answer:
+                assert answer.status == 401
+
+
+async def test_ticket_tells_address_certificate_and_holdings(
+    shared: Shared, tmp_path: Path
+) -> None:
+    addresses = [
+        "/ip4/192.168.1.5/tcp/4101/p2p/12D3KooX", "/ip4/192.168.1.5/tcp/4001", "/ip6/::1/tcp/1",
+        "/dns4/example.com/tcp/1", "/ip4/nonsense/tcp/1", "",
+    ]  # fmt: skip
+    home = tmp_path / "plane"
+    unknown = Cid.raw_sha256(b"z" * 32)
+    async with open_plane(shelf_of(shared.catalog), home, hosts=lambda: addresses) as plane:
+        ticket = await plane.ticket([unknown, shared.model.root])
+        assert (ticket.scheme, ticket.port) == ("https", plane.port)
+        assert ticket.hosts == ("192.168.1.5", "::1")
+        assert ticket.cert_sha256 == load_or_create_certificate(home).sha256
+        assert ticket.holdings == (
+            Holding(shared.model.root, shared.model.root, len(shared.model.data)),
+        )
+
+
+async def test_office_when_the_request_is_malformed_then_no_answer(
+    shared: Shared, tmp_path: Path
+) -> None:
+    async with open_plane(shelf_of(shared.catalog), tmp_path / "plane") as plane:
+        assert await plane.office.answer("12D3KooX", b"nonsense") is None
+        answer = await plane.office.answer("12D3KooX", encode_request([]))
+        assert answer is not None
+        assert decode_ticket(answer, []).holdings == ()
+
+
+async def test_bearers_of_another_run_are_refused(shared: Shared, tmp_path: Path) -> None:
+    shelf = shelf_of(shared.catalog)
+    async with open_plane(shelf, tmp_path / "plane") as first:
+        old = (await first.ticket()).bearer
+        async with open_plane(shelf, tmp_path / "plane") as second:
+            assert first.office.admits(f"Bearer {old}")
+            assert not second.office.admits(f"Bearer {old}")
+
+
+def test_certificate_is_kept_and_private(tmp_path: Path) -> None:
+    first = load_or_create_certificate(tmp_path)
+    assert load_or_create_certificate(tmp_path).sha256 == first.sha256
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "another key", "no key"])
+def test_certificate_when_damaged_then_made_anew(tmp_path: Path, damage: str) -> None:
+    first = load_or_create_certificate(tmp_path)
+    path = tmp_path / FILE_NAME
+    pem = path.read_bytes()
+    key_end = pem.index(b"-----BEGIN CERTIFICATE")
+    (tmp_path / "other").mkdir()
+    load_or_create_certificate(tmp_path / "other")
+    other_key = (tmp_path / "other" / FILE_NAME).read_bytes()[:key_end]
+    path.write_bytes(
+        {
+            "empty": b"",
+            "cut": pem[: len(pem) // 2],
+            "another key": other_key + pem[key_end:],
+            "no key": pem[key_end:],
+        }[damage]
+    )
+    fresh = load_or_create_certificate(tmp_path)
+    assert fresh.sha256 != first.sha256
+    assert load_or_create_certificate(tmp_path).sha256 == fresh.sha256

@@ -1,0 +1,164 @@
+"""Settings: what is read from where, and how a wrong one is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+
+from mirrornode import config as config_module
+from mirrornode.config import (
+    Config,
+    GatewayConfig,
+    MirrorConfig,
+    PeerPlaneConfig,
+    SwarmConfig,
+    default_home,
+    load_config,
+)
+from mirrornode.errors import ConfigError
+
+
+def write(home: Path, text: str) -> Path:
+    home.mkdir(exist_ok=True)
+    (home / "config.toml").write_text(text, encoding="utf-8")
+    return home
+
+
+def test_load_when_no_file_then_defaults(tmp_path: Path) -> None:
+    assert load_config(tmp_path / "none", {}) == Config(home=tmp_path / "none")
+
+
+def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
+    home = write(
+        tmp_path,
+        """
+        share = ["/data/models"]
+        [[mirror]]
+        url = "https://mirror.example.com/"
+        region = "cn-north"
+        [[mirror]]
+        url = "http://nas/models/"
+        [swarm]
+        mode = "lan"
+        listen = ["/ip4/127.0.0.1/tcp/0"]
+        bootstrap = ["/ip4/10.0.0.1/tcp/4101/p2p/x"]
+        mdns = false
+        [peer_plane]
+        address = "0.0.0.0:4102"
+        plain = true
+        [gateway]
+        address = "127.0.0.1:8090"
+        """,
+    )
+    assert load_config(home, {}) == Config(
+        home=home,
+        share=("/data/models",),
+        mirror=(
+            MirrorConfig("https://mirror.example.com/", "cn-north"),
+            MirrorConfig("http://nas/models/"),
+        ),
+        swarm=SwarmConfig(
+            "lan", ("/ip4/127.0.0.1/tcp/0",), ("/ip4/10.0.0.1/tcp/4101/p2p/x",), mdns=False
+        ),
+        peer_plane=PeerPlaneConfig("0.0.0.0:4102", plain=True),
+        gateway=GatewayConfig("127.0.0.1:8090"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ("shared = []", "shared", "did you mean share?"),
+        ("[swarm]\nbootstraps = []", "swarm.bootstraps", "did you mean swarm.bootstrap?"),
+        ("[gateway]\nadress = ''", "gateway.adress", "did you mean gateway.address?"),
+        ("[[mirror]]\nurl = 'http://x'\nregoin = 'x'", "mirror.regoin", "mirror.region?"),
+        ("[zzz]\n", "zzz", "known: share, mirror, swarm"),
+        ("home = '/elsewhere'", "home", "unknown setting home"),
+        ("share = '/data'", "share", "must be a list of strings"),
+        ("share = [1]", "share", "must be a list of strings"),
+        ("swarm = 1", "swarm", "must be a table"),
+        ("[swarm]\nmdns = 'yes'", "swarm.mdns", "must be a bool"),
+        ("[swarm]\nmode = 'public'", "swarm.mode", 'only "lan" is known'),
+        ("[gateway]\naddress = 8090", "gateway.address", "must be a str"),
+        ("mirror = 'http://x'", "mirror", "[[mirror]]"),
+        ("[[mirror]]\nregion = 'x'", "mirror.url", "needs a url"),
+        ("[[mirror]]\nurl = 'mirror.example.com'", "mirror.url", "http:// or https://"),
+    ],
+)
+def test_load_when_file_is_wrong_then_key_is_named(
+    tmp_path: Path, text: str, key: str, said: str
+) -> None:
+    home = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(home, {})
+    assert caught.value.key == key
+    assert caught.value.origin == str(home / "config.toml")
+    assert said in str(caught.value)
+    assert key in str(caught.value) or "[[mirror]]" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"share = [", b"\xff\xfe"])
+def test_load_when_file_is_no_toml_then_path_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"config\.toml"):
+        load_config(tmp_path, {})
+
+
+def test_load_when_file_is_a_folder_then_config_error(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").mkdir()
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path, {})
+
+
+def test_environment_overrides_the_file(tmp_path: Path) -> None:
+    home = write(tmp_path, "[gateway]\naddress = '127.0.0.1:1'\n[swarm]\nmdns = true")
+    found = load_config(
+        home,
+        {
+            "MIRRORNODE_GATEWAY_ADDRESS": "127.0.0.1:2",
+            "MIRRORNODE_SWARM_MDNS": "0",
+            "MIRRORNODE_SWARM_BOOTSTRAP": "/ip4/1.2.3.4/tcp/1/p2p/a, /ip4/1.2.3.4/tcp/1/p2p/b,",
+            "MIRRORNODE_PEER_PLANE_PLAIN": "True",
+        },
+    )
+    assert found.gateway.address == "127.0.0.1:2"
+    assert found.swarm.mdns is False
+    assert found.swarm.bootstrap == ("/ip4/1.2.3.4/tcp/1/p2p/a", "/ip4/1.2.3.4/tcp/1/p2p/b")
+    assert found.peer_plane.plain is True
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "key"),
+    [
+        ("MIRRORNODE_SWARM_MDNS", "maybe", "swarm.mdns"),
+        ("MIRRORNODE_SWARM_MODE", "public", "swarm.mode"),
+    ],
+)
+def test_environment_when_value_is_wrong_then_variable_is_named(
+    tmp_path: Path, variable: str, value: str, key: str
+) -> None:
+    with pytest.raises(ConfigError, match=variable) as caught:
+        load_config(tmp_path, {variable: value})
+    assert (caught.value.key, caught.value.origin) == (key, variable)
+
+
+def test_home_comes_from_the_environment_or_is_the_users_own() -> None:
+    assert default_home({"MIRRORNODE_HOME": "/somewhere"}) == Path("/somewhere")
+    assert default_home({}).name == "mirrornode"
+
+
+def test_home_when_it_names_an_unknown_user_then_config_error() -> None:
+    with pytest.raises(ConfigError, match="MIRRORNODE_HOME"):
+        default_home({"MIRRORNODE_HOME": "~no-such-user/x"})
+
+
+@pytest.mark.parametrize("section", [MirrorConfig, SwarmConfig, PeerPlaneConfig, GatewayConfig])
+def test_every_setting_is_documented_where_it_is_defined(section: type) -> None:
+    source = inspect.getsource(section)
+    for item in dataclasses.fields(section):
+        (line,) = [text for text in source.splitlines() if text.strip().startswith(item.name + ":")]
+        assert "#" in line or item.name in (section.__doc__ or "") or item.name == "url", line
+    assert config_module.__doc__
