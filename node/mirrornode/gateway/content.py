@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from mirrornode.buffers import page_aligned
 from mirrornode.gateway.answers import PIECE_BYTES, Answer, ContentAnswers
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def _read_piece(descriptor: int, offset: int, count: int) -> memoryview:
 
     Each piece has a buffer of its own: the transport may keep it until it is sent.
     """
-    buffer = memoryview(bytearray(count))
+    buffer = page_aligned(count)
     if _NOWAIT:
         try:
             return buffer[: os.preadv(descriptor, [buffer], offset, _NOWAIT)]

@@ -22,6 +22,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import parse_qs, urlsplit
 
+from mirrornode.buffers import page_aligned
 from mirrornode.errors import RemoteProtocolError
 from mirrornode.gateway.answers import (
     PIECE_BYTES,
@@ -249,7 +250,7 @@ class _Request(BaseHTTPRequestHandler):
                     start += count
             return
         if not self._buffer:
-            self._buffer = memoryview(bytearray(PIECE_BYTES))  # type: ignore[misc]  # one a connection
+            self._buffer = page_aligned(PIECE_BYTES)  # type: ignore[misc]  # one a connection
         while start < stop:
             answers.check_unchanged(opened)
             view = self._buffer[: min(PIECE_BYTES, stop - start)]

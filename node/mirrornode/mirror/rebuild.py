@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mirrornode.buffers import page_aligned
 from mirrornode.content.cid import RAW, SHA2_256, Cid
 from mirrornode.content.file_dag import build_file_dag
 from mirrornode.content.recipe import UNIXFS_V0_2015, UNIXFS_V1_2025, Recipe
@@ -233,7 +234,7 @@ class _Fetch:
     def _receive(
         self, source: HttpFileSource, connection: WebConnection, descriptor: int, total: int
     ) -> None:
-        buffer = memoryview(bytearray(PIECE_BYTES))
+        buffer = page_aligned(PIECE_BYTES)
         last_shown = last_at = time.monotonic()
         while self.position < total:
             self.go_on()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mirrornode.buffers import page_aligned
 from mirrornode.content.block import MAX_BLOCK_BYTES, Block
 from mirrornode.content.cid import DAG_PB, Cid
 from mirrornode.content.dagpb import decode_node
@@ -226,7 +227,7 @@ def _bad_leaves(
     leaves = catalog.leaves_of(file, start, stop)
     longest = max((length for _, length, _ in leaves), default=0)
     assert longest <= MAX_BLOCK_BYTES, "no leaf is larger than a block"
-    buffer = memoryview(bytearray(longest))
+    buffer = page_aligned(longest)
     bad: list[int] = []
     for leaf, (offset, length, multihash) in enumerate(leaves, start):
         count = os.preadv(descriptor, [buffer[:length]], offset) if length else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from mirrornode.buffers import page_aligned
 from mirrornode.errors import OriginChanged, RemoteProtocolError, SourceRefused
 from mirrornode.wire.ranges import parse_content_range, range_header
 
@@ -83,7 +84,7 @@ class RunReader:
         self._next += 1
 
     def _skip(self, count: int) -> None:
-        scratch = memoryview(bytearray(min(count, SKIP_BYTES)))
+        scratch = page_aligned(min(count, SKIP_BYTES))
         while count:
             part = min(count, len(scratch))
             self._connection.read_into(scratch[:part])

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import socket
 
+from mirrornode.buffers import page_aligned
+
 RECEIVE_BYTES: Final = 256 * 1024
 
 
@@ -31,7 +33,7 @@ class TlsStream:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing)
-        self._received = memoryview(bytearray(RECEIVE_BYTES))
+        self._received = page_aligned(RECEIVE_BYTES)
         self._readers = 0
         self._is_closing = False
         while True:

@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from mirrornode.buffers import page_aligned
 from mirrornode.content.chunker import cut
 from mirrornode.content.cid import SHA2_256
 from mirrornode.content.leaf_form import leaf_multihash
@@ -162,7 +163,7 @@ class _WholeHashes:
 
 
 def _hash_inline(source: _Source, leaves: _Leaves, whole: _WholeHashes) -> None:
-    buffer = memoryview(bytearray(leaves.buffer_bytes(source.size_bytes)))
+    buffer = page_aligned(leaves.buffer_bytes(source.size_bytes))
     while view := source.fill(buffer):
         leaves.add_all(view)
         whole.update(view)
@@ -172,7 +173,7 @@ def _hash_cut(source: _Source, chunker: str, leaves: _Leaves, whole: _WholeHashe
     """Hash content-defined chunks; the chunker wants bytes of its own, so this one copies."""
 
     def pieces() -> Iterator[bytes]:
-        buffer = memoryview(bytearray(BUFFER_BYTES))
+        buffer = page_aligned(BUFFER_BYTES)
         while view := source.fill(buffer):
             whole.update(view)
             yield bytes(view)
@@ -190,7 +191,7 @@ def _hash_piped(source: _Source, leaves: _Leaves, whole: _WholeHashes) -> None:
     free: SimpleQueue[memoryview | None] = SimpleQueue()
     full: SimpleQueue[tuple[memoryview, memoryview] | None] = SimpleQueue()
     for _ in range(RING_BUFFERS):
-        free.put(memoryview(bytearray(leaves.buffer_bytes(source.size_bytes))))
+        free.put(page_aligned(leaves.buffer_bytes(source.size_bytes)))
 
     def hash_whole() -> None:
         try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mirrornode.buffers import page_aligned
 from mirrornode.content.leaf_form import leaf_multihash
 from mirrornode.errors import PathRefused
 
@@ -200,7 +201,7 @@ def _check_leaves(
     leaves: list[int],
     done: bytearray,
 ) -> None:
-    buffer = memoryview(bytearray(max(file_map.lengths[leaf] for leaf in leaves)))
+    buffer = page_aligned(max(file_map.lengths[leaf] for leaf in leaves))
     for leaf in leaves:
         view = buffer[: file_map.lengths[leaf]]
         if os.preadv(descriptor, [view], file_map.starts[leaf]) != len(view):

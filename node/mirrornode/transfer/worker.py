@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from mirrornode.buffers import page_aligned
 from mirrornode.content.block import MAX_BLOCK_BYTES
 from mirrornode.content.leaf_form import leaf_multihash
 from mirrornode.errors import (
@@ -163,5 +164,5 @@ class LaneWorker(threading.Thread):
         if length > len(self._buffer):
             # Leaves are at most MAX_BLOCK_BYTES (the walk refuses larger ones).
             assert length <= MAX_BLOCK_BYTES
-            self._buffer = memoryview(bytearray(max(length, 1 << 20)))
+            self._buffer = page_aligned(max(length, 1 << 20))
         return self._buffer[:length]
