@@ -71,6 +71,10 @@ class ScriptedLane:
         self._next = 0
         self._aborted = threading.Event()
 
+    @property
+    def received_bytes(self) -> int:
+        return 0
+
     def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
         self._aborted.clear()
         if file.path not in self._source.model.files:

@@ -17,9 +17,9 @@ from mirrornode.sources.ports import Source
 from mirrornode.store.catalog import Catalog
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.outputs import OutputFile, lay_out
-from mirrornode.transfer.session import Offer, Outcome, TransferSession
+from mirrornode.transfer.session import TICK_S, Offer, Outcome, TransferSession
 from support.models import LEAF, Model, folder_of, model_of
-from support.scripted_source import ScriptedSource
+from support.scripted_source import ScriptedLane, ScriptedSource
 from support.shared_files import content
 from support.waiting import until
 
@@ -274,6 +274,38 @@ async def test_transfer_when_nothing_comes_for_so_long_then_given_up_with_lanes_
     outcome = await job.run(stalled, timeout_s=AT_ONCE_S)
     assert outcome.unfinished
     assert not any(thread.name.startswith("lane") for thread in threading.enumerate())
+
+
+class SlowLine(ScriptedSource):
+    """Waits in its first leaf, while a few bytes now and then show that it lives."""
+
+    SIGNS = 12
+
+    def open_lane(self) -> ScriptedLane:
+        return SlowLane(self)
+
+
+class SlowLane(ScriptedLane):
+    """Shows another number each time it is looked at; lets the line go on at last."""
+
+    seen = 0
+
+    @property
+    def received_bytes(self) -> int:
+        if self.seen < SlowLine.SIGNS:
+            self.seen += 1
+        else:
+            self._source.release()
+        return self.seen
+
+
+async def test_transfer_when_a_leaf_takes_long_but_bytes_arrive_then_not_given_up(
+    job: Job,
+) -> None:
+    slow = SlowLine("slow", MODEL, "W")
+    outcome = await job.run(slow, timeout_s=SlowLine.SIGNS * TICK_S / 2)
+    assert not outcome.unfinished
+    job.check()
 
 
 async def test_transfer_when_the_disk_refuses_then_its_error_ends_it(job: Job) -> None:

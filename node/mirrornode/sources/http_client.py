@@ -28,6 +28,7 @@ from mirrornode.sources.tls_stream import TlsStream
 CONNECT_TIMEOUT_S = 8.0
 READ_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 60.0  # for a small answer as a whole: 2 MiB at 35 KB/s
+STEP_BYTES = 256 * 1024  # read before the next sign of life
 DRAIN_BYTES = 256 * 1024  # cheaper to read than to connect anew
 
 
@@ -63,6 +64,7 @@ class HttpConnection:
         self._sock: socket.socket | None = None
         self._user = threading.get_ident()
         self._aborts = 0
+        self.received_bytes = 0  # of bodies, in all: a sign of life within a leaf
 
     @property
     def is_open(self) -> bool:
@@ -102,10 +104,11 @@ class HttpConnection:
         filled = 0
         with self._translated():
             while filled < len(view):
-                count = response.readinto(view[filled:])
+                count = response.readinto(view[filled : filled + STEP_BYTES])
                 if not count:
                     raise self._gone("the source sent less than it said")
                 filled += count
+                self.received_bytes += count
 
     def read_next(self, view: memoryview) -> bool:
         """Fill `view` as `read_into`; False when the body had ended, as it should, before it."""

@@ -52,6 +52,11 @@ class HttpFileLane:
         self._connection = WebConnection(source.source_id, source.moved)
         self._run: RunReader | None = None
 
+    @property
+    def received_bytes(self) -> int:
+        """See `Lane.received_bytes`."""
+        return self._connection.received_bytes
+
     def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
         self._run = RunReader(self._connection, self._source.source_id, file, first)

@@ -133,6 +133,12 @@ class PeerLane:
         self._run: RunReader | BatchReader | None = None
         self._aborts = 0
 
+    @property
+    def received_bytes(self) -> int:
+        """See `Lane.received_bytes`."""
+        connection = self._connection
+        return connection.received_bytes if connection is not None else 0
+
     def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
 

@@ -42,6 +42,10 @@ class Lane(Protocol):
             SourceError: The source stalled, left or sent less.
         """
 
+    @property
+    def received_bytes(self) -> int:
+        """A number that changes while bytes arrive: the sign of life of a slow line."""
+
     def end(self) -> None:
         """The caller wants no more of this run: keep the connection if that is cheap."""
 

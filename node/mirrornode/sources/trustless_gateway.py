@@ -102,6 +102,11 @@ class GatewayLane:
         self._file: FileOfTransfer | None = None
         self._next = 0
 
+    @property
+    def received_bytes(self) -> int:
+        """See `Lane.received_bytes`."""
+        return self._connection.received_bytes
+
     def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
         source = self._source

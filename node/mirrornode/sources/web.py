@@ -98,6 +98,12 @@ class WebConnection:
         if self._connection is not None:
             self._connection.finish()
 
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that the current connection has brought; see `Lane.received_bytes`."""
+        connection = self._connection
+        return connection.received_bytes if connection is not None else 0
+
     def abort(self) -> None:
         # The connection stays: only the thread that uses it may close it.
         self._aborts += 1

@@ -190,6 +190,7 @@ class TransferSession:
     async def _watch(self, tasks: tuple[asyncio.Task[None], ...], timeout_s: float) -> None:
         finish, *others = tasks
         last_bytes, last_at = self.board.snapshot(()).done_bytes, time.monotonic()
+        signs, last_sign = 0, last_at
         while not finish.done():
             await asyncio.wait([finish], timeout=TICK_S)
             for task in others:
@@ -199,6 +200,9 @@ class TransferSession:
             now = time.monotonic()
             self._rate.record(snapshot.done_bytes - last_bytes, now - last_at)
             last_bytes, last_at = snapshot.done_bytes, now
+            received = sum(worker.received_bytes for worker in self._workers)
+            if received != signs:
+                signs, last_sign = received, now
             self._on_progress(
                 GetProgress(
                     "transfer" if snapshot.leaves_left else "finishing",
@@ -213,7 +217,9 @@ class TransferSession:
             )
             if self._failure is not None:
                 return
-            if snapshot.leaves_left and now - snapshot.last_arrival > timeout_s:
+            # A leaf may take long on a slow line: bytes that arrive count as well.
+            alive_at = max(snapshot.last_arrival, last_sign)
+            if snapshot.leaves_left and now - alive_at > timeout_s:
                 return
         await finish
 

@@ -63,6 +63,11 @@ class LaneWorker(threading.Thread):
         self._lane: Lane = source.open_lane()
         self._buffer = memoryview(bytearray(0))
 
+    @property
+    def received_bytes(self) -> int:
+        """A number that changes while bytes arrive; see `Lane.received_bytes`."""
+        return self._lane.received_bytes
+
     def abort(self) -> None:
         """Break off whatever the lane waits for; the thread ends at its next step."""
         self._lane.abort()
