@@ -7,7 +7,6 @@ it. The server itself is `plane_server`.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import secrets
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from mirrornode.errors import RemoteProtocolError
 from mirrornode.wire import batch
 from mirrornode.wire import ticket as tickets
+from mirrornode.wire.multiaddr import ip_of
 from mirrornode.wire.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -72,12 +72,5 @@ class TicketOffice:
 
 def _hosts(addresses: list[str]) -> list[str]:
     """Return the IP addresses of multiaddrs, each once, in their order."""
-    hosts: dict[str, None] = {}
-    for address in addresses:
-        parts = address.split("/")
-        if len(parts) > 2 and parts[1] in ("ip4", "ip6"):
-            try:
-                hosts[str(ipaddress.ip_address(parts[2]))] = None
-            except ValueError:
-                continue
+    hosts = dict.fromkeys(filter(None, map(ip_of, addresses)))
     return list(hosts)[: tickets.MAX_HOSTS]

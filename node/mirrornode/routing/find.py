@@ -7,7 +7,6 @@ caller stops asking, because on a LAN the best source may be switched on a minut
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mirrornode.errors import MirrorError, TargetError
 from mirrornode.wire import ticket as tickets
+from mirrornode.wire.multiaddr import ip_of
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
@@ -97,7 +97,7 @@ class Finder:
             max_response_bytes=tickets.MAX_ANSWER_BYTES,
         )
         link = self._swarm.link(peer_id)
-        near_host = _ip_of(link.address) if link is not None else ""
+        near_host = ip_of(link.address) if link is not None else ""
         return Found(peer_id, tickets.decode_ticket(answer, roots), near_host)
 
     async def find(
@@ -231,14 +231,3 @@ def split_peer(address: str) -> tuple[str, str]:
             f"not a peer address: {address}; it looks like /ip4/192.168.1.5/tcp/4101/p2p/12D3Koo…"
         )
     return peer_id, transport
-
-
-def _ip_of(address: str) -> str:
-    """Return the IP address of a multiaddr, "" when it has none."""
-    parts = address.split("/")
-    if len(parts) > 2 and parts[1] in ("ip4", "ip6"):
-        try:
-            return str(ipaddress.ip_address(parts[2]))
-        except ValueError:
-            return ""
-    return ""

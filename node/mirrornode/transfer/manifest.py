@@ -11,7 +11,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -100,8 +99,3 @@ def make_manifest(target: Cid, entries: Sequence[TreeEntry]) -> Manifest:
             manifest.edges.append(position)
         number += file_map.leaves
     return manifest
-
-
-def output_path(base: str, path: str) -> str:
-    """Return `path` below `base` as a relative POSIX text; names were checked by the walk."""
-    return str(PurePosixPath(base) / path) if path else base

@@ -256,3 +256,14 @@ def _read_minimal(binary: bytes, offset: int) -> tuple[int, int]:
     if end - offset > 1 and binary[end - 1] == 0:
         raise RemoteProtocolError("uvarint is not of minimal length")
     return value, end
+
+
+def ip_of(address: str) -> str:
+    """Return the IP address that a multiaddr begins with, "" when it begins with something else."""
+    parts = address.split("/")
+    if len(parts) > 2 and parts[1] in ("ip4", "ip6"):
+        try:
+            return str(ipaddress.ip_address(parts[2]))
+        except ValueError:
+            return ""
+    return ""
