@@ -59,6 +59,9 @@ EXIT_CODES: Mapping[type[errors.MirrorError], int] = {
     errors.NoProviders: NOT_FOUND,
     errors.AccessRefused: REFUSED,
     errors.LicenceRefused: REFUSED,
+    errors.HubRefusal: REFUSED,
+    errors.HubNotFound: NOT_FOUND,
+    errors.OriginAway: NOT_FOUND,
     errors.Incomplete: PARTIAL,
     errors.DaemonGone: LOCAL,
 }

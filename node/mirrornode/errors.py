@@ -26,6 +26,9 @@
     │   ├── LocalProtocolError   we broke the rules (a bug here)
     │   └── RemoteProtocolError  they did
     ├── NoProviders          nobody reachable has it
+    ├── HubRefusal           the Hub, or we in its stead, said no: status and X-Error-Code
+    │   └── HubNotFound          no such repo, revision or file
+    ├── OriginAway           no configured origin can be asked, and what is known here is not enough
     ├── AccessRefused        policy, token or licence says no
     │   └── LicenceRefused
     ├── Incomplete           some files of a folder are missing
@@ -241,6 +244,34 @@ class AccessRefused(MirrorError):
 
 class LicenceRefused(AccessRefused):
     """The licence policy of this node forbids the target."""
+
+
+class HubRefusal(MirrorError):
+    """What a Hub client is told when it cannot have something.
+
+    Attributes:
+        status: HTTP status, 401, 403 or 404 mostly.
+        code: `X-Error-Code`, for example "RepoNotFound", "EntryNotFound", "GatedRepo"; or "".
+        commit: For a missing entry, the commit that was looked at; else "".
+    """
+
+    blame = Blame.USER
+
+    def __init__(self, message: str, *, status: int, code: str = "", commit: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.commit = commit
+
+
+class HubNotFound(HubRefusal):
+    """There is no such repo, revision or file, or none that this asker may know of."""
+
+
+class OriginAway(MirrorError):
+    """No configured origin can be asked now, and what is known here does not answer it."""
+
+    transient = True
 
 
 class Incomplete(MirrorError):

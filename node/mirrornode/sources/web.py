@@ -22,6 +22,7 @@ MAX_REDIRECTS: Final = 6
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 EXPIRED_STATUSES: Final = frozenset({401, 403, 404, 410})  # what signed URLs answer past their time
 
+NOTHING: Final[Mapping[str, str]] = {}
 WEB_HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "mirrornode"}
 
 
@@ -56,9 +57,19 @@ class WebConnection:
         self._aborts = 0
 
     def request(
-        self, url: str, headers: Mapping[str, str], *, method: str = "GET"
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+        private: Mapping[str, str] = NOTHING,
     ) -> http.client.HTTPResponse:
         """Send a request and follow where it leads.
+
+        Args:
+            private: Headers that only the scheme, host and port of `url` may see, such as a token:
+                they are left out wherever a redirect leads elsewhere.
 
         Raises:
             SourceError: As `HttpConnection.request`; or a redirect loop.
@@ -70,9 +81,10 @@ class WebConnection:
         for _ in range(MAX_REDIRECTS + 1):
             endpoint, target, extra = self._split(place)
             if endpoint == first:
-                extra = login  # a redirect within one server rarely repeats it
+                # A redirect within one server rarely repeats the login.
+                extra = {**login, **private}
             connection = self._to(endpoint, aborts)
-            response = connection.request(target, {**headers, **extra}, method=method)
+            response = connection.request(target, {**headers, **extra}, method=method, body=body)
             if response.status in REDIRECT_STATUSES:
                 place = self._next_place(place, response.getheader("Location", ""))
                 continue
