@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirrornode.events import SourceState
-from mirrornode.transfer.plan import Plan, Run
+from mirrornode.transfer.lanes import FIRST_LANES
+from mirrornode.transfer.plan import Plan
 
 if TYPE_CHECKING:
     from mirrornode.transfer.manifest import Manifest
+    from mirrornode.transfer.run import Run
     from mirrornode.wire.ranges import Run as ByteRun
 
 IDLE_WAIT_S = 0.05  # how often a lane without work looks again (stealing depends on time)
@@ -41,17 +43,28 @@ class Board:
         manifest: Manifest,
         done: bytearray,
         *,
+        in_order: bool = False,
+        own_id: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with the leaves marked in `done` finished already (taken over, not copied)."""
+        """Begin with the leaves marked in `done` finished already (taken over, not copied).
+
+        Args:
+            in_order: See `Plan`.
+            own_id: See `Plan`.
+        """
         self._manifest = manifest
         self._clock = clock
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)  # for the session
+        self._work = threading.Condition(lock)  # for lanes: many files end without more to do
         self._plan = Plan(
             manifest.edges,
             [file.stop_leaf for file in manifest.files],
             done,
             batch_stop=manifest.batch_stop,
+            in_order=in_order,
+            own_id=own_id,
         )
         self._left_in_file = [
             done.count(0, file.first_leaf, file.stop_leaf) for file in manifest.files
@@ -76,21 +89,30 @@ class Board:
 
     def take(self, source_id: str, lane: object) -> Run | None:
         """Wait for work for a lane; None means the lane should end."""
-        with self._changed:
-            while not self._is_closed and not self._plan.is_complete:
-                if self._plan.state(source_id) in ("banned", "failed"):
-                    return None
+        with self._work:
+            while not self._is_closed and self._plan.keeps_lane(source_id, lane):
                 run = self._plan.next_run(source_id, lane, self._clock())
                 if run is not None:
                     return run
-                self._changed.wait(IDLE_WAIT_S)
+                self._work.wait(IDLE_WAIT_S)
             return None
+
+    def wanted_lanes(self, source_id: str) -> int:
+        """Return how many lanes a source should have now; see `Plan.wanted_lanes`."""
+        with self._changed:
+            return 0 if self._is_closed else self._plan.wanted_lanes(source_id, self._clock())
+
+    def answered(self, run: Run) -> None:
+        """Note that the source has begun to answer the request for a run."""
+        with self._changed:
+            self._plan.answered(run, self._clock())
 
     def arrived(self, run: Run) -> bool:
         """Note a verified and written leaf; return whether the lane should go on with the run."""
         with self._changed:
             leaf = run.pos
-            if self._plan.leaf_arrived(run, self._clock()):
+            now = self._last_arrival = self._clock()
+            if self._plan.leaf_arrived(run, now):
                 index, number = self._manifest.locate(leaf)
                 self._done_bytes += self._manifest.files[index].map.lengths[number]
                 self._dirty.add(index)
@@ -98,7 +120,8 @@ class Board:
                 if self._left_in_file[index] == 0:
                     self._finished.append(index)
                     self._changed.notify_all()
-            self._last_arrival = self._clock()
+                if self._plan.is_complete:
+                    self._work.notify_all()
             return not self._is_closed and self._plan.wants_more(run)
 
     def extend(self, run: Run) -> bool:
@@ -110,15 +133,16 @@ class Board:
         self, run: Run, *, failure: str | None = None, retry_after_s: float | None = None
     ) -> None:
         """Give a run back; see `Plan.end_run`."""
-        with self._changed:
-            self._plan.end_run(run, self._clock(), failure=failure, retry_after_s=retry_after_s)
-            self._changed.notify_all()
+        with self._work:
+            now = self._clock()
+            if self._plan.end_run(run, now, failure=failure, retry_after_s=retry_after_s):
+                self._work.notify_all()
 
     def ban(self, source_id: str, reason: str) -> None:
         """Never ask this source again."""
-        with self._changed:
+        with self._work:
             self._plan.ban(source_id, reason)
-            self._changed.notify_all()
+            self._work.notify_all()
 
     def lacks(self, run: Run) -> None:
         """Note that the run's source does not have its leaves."""
@@ -133,21 +157,29 @@ class Board:
     # -- the session -----------------------------------------------------------------------------
 
     def add_source(
-        self, source_id: str, available: bytearray | None, cursor: int, max_batch: int = 0
+        self,
+        source_id: str,
+        available: bytearray | None,
+        cursor: int,
+        max_batch: int = 0,
+        max_lanes: int = FIRST_LANES,
     ) -> None:
         """Admit or revive a source; a source that just arrived counts as a sign of life."""
         with self._changed:
             self._plan.add_source(
-                source_id, available=available, cursor=cursor, max_batch=max_batch
+                source_id,
+                available=available,
+                cursor=cursor,
+                max_batch=max_batch,
+                max_lanes=max_lanes,
             )
             self._last_arrival = self._clock()
-            self._changed.notify_all()
 
     def set_available(self, source_id: str, available: bytearray | None) -> None:
         """Replace what a partial source is known to have."""
-        with self._changed:
+        with self._work:
             self._plan.set_available(source_id, available)
-            self._changed.notify_all()
+            self._work.notify_all()
 
     def state(self, source_id: str) -> str:
         with self._changed:
@@ -222,3 +254,4 @@ class Board:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+            self._work.notify_all()

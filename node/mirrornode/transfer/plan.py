@@ -1,57 +1,40 @@
 """Which leaves to ask of whom next. Pure: events and the time come in, runs go out.
 
-Driven by: `transfer.session`, under its lock; by the simulator in virtual time.
+Driven by: `transfer.session`, under the board's lock; by the simulator in virtual time.
 
 The rules, in the order they apply to a lane that asks for work:
-1. a run of leaves nobody works on, as long as the lane's rate fills in `RUN_S`, never across the
-   end of a file (but many small files in one run), starting where this source left off;
-2. else the tail of the run that will finish last, if this lane would finish it sooner (work
-   stealing), split in proportion to both rates;
-3. else a copy of a run's last leaf when every copy under way looks slow, at most `MAX_COPIES`;
-4. else nothing for now.
-A source whose bytes were wrong is banned and never asked again; what failed goes back to the row.
+1. in order only: the leaf that a reader waits for, when whoever fetches it looks slow;
+2. a run of leaves nobody works on, the rarest first, at this source's cursor: as long as the
+   lane's rate fills in `RUN_S` and many of its latencies, shorter towards the end so that all
+   lanes end together, never across the end of a file (but many small files in one run);
+3. else the tail of the run that will finish last, if this lane would finish it sooner (work
+   stealing), split so that both end together;
+4. else a copy of a run's last leaf when every copy under way looks slow, at most `MAX_COPIES`;
+5. else nothing for now.
+A run that falls far behind what its lane's rate promised gives its rest back before anything
+times out. A source whose bytes were wrong is banned and never asked again.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from mirrornode.transfer.lanes import FIRST_LANES, LaneTrials
+from mirrornode.transfer.race import MIN_RUN_S, RUN_S, STEAL_MARGIN_S, Race
+from mirrornode.transfer.run import STALL_S, PlannedSource, Run
 from mirrornode.transfer.score import Rate, Score
+from mirrornode.transfer.todo import Todo
 
-RUN_S = 0.4  # seconds of a lane's rate that one request asks for
+LATENCIES_A_RUN = 32  # a far source gets longer runs: waiting costs it 3 % of its time
+MAX_RUN_S = 6.0
+ORDER_RUN_S = 0.15  # for a reader the next leaves count, not the long run
+ORDER_LATENCIES = 3
 MAX_RUN_BYTES = 64 << 20
-STEAL_MARGIN_S = 0.05  # what a stolen run costs: a closed connection and a new request
-MAX_COPIES = 3  # of one leaf under way: a storm of duplicates would cost more than the tail
-STALL_S = 0.5  # a lane silent for longer than this, and thrice its leaf time, looks slow
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """Consecutive leaves `[pos, stop)` that one lane is fetching.
-
-    `stop` may shrink while the lane works (its tail was stolen): the lane must look at it after
-    every leaf. `asked_stop` is what the request to the source named.
-    """
-
-    source_id: str
-    lane: object
-    pos: int
-    stop: int
-    asked_stop: int
-    last_at: float
-
-
-@dataclass(slots=True)
-class _Source:
-    score: Score = field(default_factory=Score)
-    available: bytearray | None = None  # one byte a leaf, 1 where the source has it; None = all
-    cursor: int = 0
-    is_sequential: bool = False  # ignores ranges: one lane, from the start of the file to its end
-    is_banned: bool = False
-    max_batch: int = 0
-    lanes: dict[object, Rate] = field(default_factory=dict)
+LOOK_EVERY_S = 0.1  # between two looks for late runs, and two sums of all rates
+LANE_BUDGET = 64  # lanes of all sources together; each source may have one in any case
+GROW_LEFT_S = 3.0  # no more lanes are tried when less than this is left to do
 
 
 class Plan:
@@ -64,6 +47,8 @@ class Plan:
         done: bytearray | None = None,
         *,
         batch_stop: int = 0,
+        in_order: bool = False,
+        own_id: str = "",
     ) -> None:
         """Begin with all leaves to do but those marked in `done` (one byte a leaf, 1 = done).
 
@@ -73,17 +58,26 @@ class Plan:
             done: Taken over, not copied.
             batch_stop: Leaves `[0, batch_stop)` are small files of one leaf each, of which a
                 source that takes batches may bring many in one run.
+            in_order: For a reader who waits for the first leaf that is missing: every source
+                takes the earliest leaf to do, in short runs, and slow owners of it are raced.
+            own_id: The source ID under which other takers know this one, so that a crowd divides
+                what it asks of a seed; see `transfer.territory`.
         """
         self._edges = edges
         self._file_stops = file_stops
         self._batch_stop = batch_stop
+        self._in_order = in_order
         self.leaves = len(edges) - 1
         self.done = bytearray(self.leaves) if done is None else done
         self.left = self.done.count(0)
+        self.left_bytes = sum(edges[hi] - edges[lo] for lo, hi in _gaps(self.done, 0, self.leaves))
         self.duplicate_bytes = 0
-        self._sources: dict[str, _Source] = {}
-        self._active: list[Run] = []
-        self._todo: list[tuple[int, int]] = _gaps(self.done)
+        self._sources: dict[str, PlannedSource] = {}
+        self._active: dict[Run, None] = {}
+        self._todo = Todo(self.done, own_id=own_id, in_order=in_order)
+        self._race = Race(edges, self.done, self._active, batch_stop)
+        self._look_at = -math.inf
+        self._speed = 0.0  # of all active runs together, as of the last look
 
     # -- sources ---------------------------------------------------------------------------------
 
@@ -94,20 +88,35 @@ class Plan:
         available: bytearray | None = None,
         cursor: int = 0,
         max_batch: int = 0,
+        max_lanes: int = FIRST_LANES,
     ) -> None:
-        """Admit a source, or revive one that was given up; a banned one stays banned."""
+        """Admit a source, or revive one that was given up; a banned one stays banned.
+
+        Args:
+            available: One byte a leaf, 1 where the source has it; None means all.
+            cursor: The leaf to begin with, if the source has it and nobody works on it.
+            max_batch: How many small files a run may hold.
+            max_lanes: Never grant more lanes than this.
+        """
         source = self._sources.get(source_id)
         if source is None:
-            self._sources[source_id] = _Source(
-                available=available, cursor=cursor, max_batch=max_batch
+            is_crowded = FIRST_LANES * len(self._sources) >= LANE_BUDGET
+            self._sources[source_id] = PlannedSource(
+                self._todo.admit(source_id, available),
+                LaneTrials(max_lanes, 1 if is_crowded else FIRST_LANES),
+                max_batch,
+                cursor,
             )
-        else:
-            source.available = available
+        elif not source.is_banned:
+            self._todo.set_available(source.holding, available)
             source.score.failures = 0
+            source.score.blocked_until = 0.0
 
     def set_available(self, source_id: str, available: bytearray | None) -> None:
         """Replace what a partial source is known to have."""
-        self._sources[source_id].available = available
+        source = self._sources[source_id]
+        if not source.is_banned:
+            self._todo.set_available(source.holding, available)
 
     def lacks(self, run: Run) -> None:
         """Note that a source answered "not here" for the rest of a run, in one file.
@@ -115,10 +124,12 @@ class Plan:
         A batch ends at its first missing file and tells nothing of those behind it.
         """
         source = self._sources[run.source_id]
-        if source.available is None:
-            source.available = bytearray(b"\x01") * self.leaves
         stop = min(run.stop, self._file_stop(run.pos))
-        source.available[run.pos : stop] = bytes(stop - run.pos)
+        if not source.is_banned:
+            self._todo.lacks(source.holding, run.pos, stop)
+            # It is likely to lack what follows as well: look ever further off.
+            source.lacked = max(1, 2 * source.lacked)
+            source.cursor = (stop + source.lacked * (stop - run.pos)) % self.leaves
 
     def set_sequential(self, run: Run) -> bool:
         """Note that a run's source ignores ranges, so that only one lane may use it, in order.
@@ -126,14 +137,16 @@ class Plan:
         Returns:
             Whether this run is the one that goes on: the one nearest to the start.
         """
-        self._sources[run.source_id].is_sequential = True
-        same = [other.pos for other in self._active if other.source_id == run.source_id]
-        return run.pos == min(same)
+        source = self._sources[run.source_id]
+        source.is_sequential = True
+        return run.pos == min(other.pos for other in source.runs)
 
     def ban(self, source_id: str, reason: str) -> None:
         """Never ask this source again in this transfer."""
         source = self._sources[source_id]
-        source.is_banned = True
+        if not source.is_banned:
+            source.is_banned = True
+            self._todo.forget(source.holding)
         source.score.last_reason = reason
 
     def score(self, source_id: str) -> Score:
@@ -146,59 +159,101 @@ class Plan:
             return "banned"
         if source.score.is_given_up:
             return "failed"
-        return "active" if any(r.source_id == source_id for r in self._active) else "idle"
+        return "active" if source.runs else "idle"
 
     def rate(self, source_id: str, now: float) -> float:
         """Return the bytes a second that a source delivers at present, over its busy lanes."""
-        return sum(
-            self._run_rate(run, now)
-            for run in self._active
-            if run.source_id == source_id and self._lane_rate(run).is_known
-        )
+        runs = self._sources[source_id].runs
+        return sum(run.speed(self._edges, now) for run in runs if run.rate.is_known)
 
     @property
     def is_complete(self) -> bool:
         return self.left == 0
+
+    # -- lanes -----------------------------------------------------------------------------------
+
+    def wanted_lanes(self, source_id: str, now: float) -> int:
+        """Return how many lanes a source should have now; ask every few tenths of a second."""
+        source = self._sources[source_id]
+        if not source.is_usable or self.left == 0:
+            return 0
+        if source.is_sequential:
+            return 1
+        room = 0
+        if self.left_bytes > GROW_LEFT_S * self._speed and not source.score.late_runs:
+            granted = sum(s.trials.wanted for s in self._sources.values() if s.is_usable)
+            room = max(0, LANE_BUDGET - granted)
+        busy = sum(rate.is_known for rate in source.lanes.values())
+        return source.trials.look(now, busy, room)
+
+    def keeps_lane(self, source_id: str, lane: object) -> bool:
+        """Tell whether a lane that asks for work should stay; else it ends and is forgotten."""
+        source = self._sources[source_id]
+        wanted = 1 if source.is_sequential else source.trials.wanted
+        others = len(source.lanes) - (lane in source.lanes)
+        if source.is_usable and self.left and others < wanted:
+            return True
+        source.lanes.pop(lane, None)
+        return False
 
     # -- work ------------------------------------------------------------------------------------
 
     def next_run(self, source_id: str, lane: object, now: float) -> Run | None:
         """Return what `lane` should fetch next, or None when there is nothing for it now."""
         source = self._sources[source_id]
-        if (
-            self.left == 0
-            or source.is_banned
-            or source.score.is_given_up
-            or now < source.score.blocked_until
-        ):
+        if self.left == 0 or not source.is_usable or now < source.score.blocked_until:
             return None
-        if source.is_sequential and any(run.source_id == source_id for run in self._active):
+        if source.is_sequential and source.runs:
             return None
-        rate = source.lanes.setdefault(lane, Rate())
-        run = self._take(source, source_id, lane, rate, now) or self._steal(
-            source, source_id, lane, rate, now
-        )
-        if run is not None:
-            self._active.append(run)
+        if now >= self._look_at:
+            self._look(now)
+        rate = source.lanes.get(lane)
+        if rate is None:
+            rate = source.lanes[lane] = Rate(prior=source.lane_rate)
+        span = None
+        if self._in_order and not source.is_sequential:
+            span = self._race.for_reader(source, rate, self._run_bytes(source, rate), now)
+        span = span or self._take(source, rate, now) or self._race.steal(source, rate, now)
+        if span is None:
+            source.trials.starved()
+            return None
+        start, stop = span
+        latency_s = source.score.latency_s
+        run = Run(source_id, lane, start, stop, now, now, rate, latency_s)
+        promised_s = latency_s + (self._edges[stop] - self._edges[start]) / rate.bytes_per_s
+        run.slow_at = now + 2 * promised_s + STALL_S
+        self._active[run] = source.runs[run] = None
         return run
+
+    def answered(self, run: Run, now: float) -> None:
+        """Note that the source has begun to answer the request for a run."""
+        self._sources[run.source_id].score.answered(now - run.began_at)
+        run.is_answered = True
+        run.last_at = now
 
     def leaf_arrived(self, run: Run, now: float) -> bool:
         """Note that `run.pos` has arrived and verified; return True when it was still missing."""
         leaf = run.pos
         size = self._edges[leaf + 1] - self._edges[leaf]
         source = self._sources[run.source_id]
-        source.lanes[run.lane].record(size, now - run.last_at)
+        run.rate.record(size, now - run.last_at)
+        source.trials.arrived(size)
         run.last_at = now
-        run.pos = leaf + 1
-        source.cursor = run.pos
+        run.pos = source.cursor = leaf + 1
+        run.is_answered = True
+        run.is_late = False
+        source.lacked = 0
         if self.done[leaf]:
             # Not counted for the source: what all sources brought is the size of the whole.
-            source.score.succeeded(0)
+            source.score.succeeded(0, now)
             self.duplicate_bytes += size
             return False
-        source.score.succeeded(size)
+        source.score.succeeded(size, now)
         self.done[leaf] = 1
         self.left -= 1
+        self.left_bytes -= size
+        if self._todo.is_open(leaf):  # given back, because it was late
+            self._todo.take(leaf, leaf + 1)
         return True
 
     def wants_more(self, run: Run) -> bool:
@@ -211,7 +266,7 @@ class Plan:
         if run.stop >= stop or self.done.find(0, run.stop, stop) < 0:
             return False
         grown = min(stop, run.stop + 16)
-        self._todo = _without(self._todo, run.stop, grown)
+        self._todo.take(run.stop, grown)
         run.stop = grown
         return True
 
@@ -222,144 +277,157 @@ class Plan:
         *,
         failure: str | None = None,
         retry_after_s: float | None = None,
-    ) -> None:
-        """Take a run out of work; what it did not bring goes back to the row.
+    ) -> bool:
+        """Take a run out of work; what it did not bring is to be done by others.
 
         Args:
             failure: The reason when the source failed; None when the lane simply stopped.
             retry_after_s: What the source asked for, if it did.
+
+        Returns:
+            Whether leaves were given back, so that a lane without work should look again.
         """
-        self._active.remove(run)
+        run.is_open = False
+        source = self._sources[run.source_id]
+        del self._active[run], source.runs[run]
         if failure is not None:
-            self._sources[run.source_id].score.failed(now, failure, retry_after_s)
-        missing = _gaps(self.done, run.pos, run.stop)
-        for other in self._active:
-            missing = _without(missing, other.pos, other.stop)
-        if missing:
-            self._todo = _joined(self._todo + missing)
+            source.score.failed(now, failure, retry_after_s)
+            if retry_after_s is not None:
+                source.trials.refused(now)
+        return self._give_back(run.pos, run.stop)
 
-    # -- private ---------------------------------------------------------------------------------
+    # -- what to take ----------------------------------------------------------------------------
 
-    def _take(
-        self, source: _Source, source_id: str, lane: object, rate: Rate, now: float
-    ) -> Run | None:
-        found = self._find(source)
+    def _take(self, source: PlannedSource, rate: Rate, now: float) -> tuple[int, int] | None:
+        """Take leaves out of the row that nobody works on."""
+        cursor = self._place_in_order(source, rate, now) if self._in_order else source.cursor
+        found = self._todo.find(source.holding, cursor, now)
         if found is None:
             return None
         start, limit = found
+        if self._in_order and start < cursor:
+            return None  # all that is left is better brought by another
         if source.max_batch and start < self._batch_stop:
             limit = min(limit, self._batch_stop, start + source.max_batch)
         else:
             limit = min(limit, self._file_stop(start))
-        if source.is_sequential:
-            stop = limit
-        else:
-            lanes = max(1, sum(len(s.lanes) for s in self._sources.values() if not s.is_banned))
-            left_bytes = self._edges[-1] * self.left // max(1, self.leaves)
-            want = min(MAX_RUN_BYTES, rate.bytes_per_s * RUN_S, left_bytes / (2 * lanes))
-            stop = bisect_right(self._edges, self._edges[start] + want, start + 1, limit + 1) - 1
-            stop = max(start + 1, min(limit, stop))
-        self._todo = _without(self._todo, start, stop)
-        return Run(source_id, lane, start, stop, stop, now)
-
-    def _find(self, source: _Source) -> tuple[int, int] | None:
-        """Return the first stretch to do that the source has, from its cursor on, cyclically."""
-        todo = self._todo
-        if not todo:
-            return None
-        first = bisect_right(todo, (source.cursor, self.leaves + 1)) - 1
-        if first >= 0 and todo[first][1] > source.cursor:
-            order = [(source.cursor, todo[first][1]), *todo[first + 1 :], *todo[: first + 1]]
-        else:
-            order = [*todo[first + 1 :], *todo[: first + 1]]
-        if source.available is None:
-            return order[0]
-        for lo, hi in order:
-            start = source.available.find(1, lo, hi)
-            if start >= 0:
-                stop = source.available.find(0, start, hi)
-                return start, hi if stop < 0 else stop
-        return None
-
-    def _steal(
-        self, source: _Source, source_id: str, lane: object, rate: Rate, now: float
-    ) -> Run | None:
-        if source.is_sequential:
-            return None
-        mine = rate.bytes_per_s
-        slowest_first = sorted(
-            ((self._eta(run, now), run) for run in self._active if run.pos < run.stop),
-            key=lambda pair: -pair[0],
-        )
-        for eta, victim in slowest_first:
-            size = self._edges[victim.stop] - self._edges[victim.stop - 1]
-            if eta <= 1.5 * size / mine + STEAL_MARGIN_S:
+        if not source.is_sequential:
+            if self._is_too_late(source, start, rate):
                 return None
-            if victim.lane is lane:
-                continue
-            if victim.stop - victim.pos > 1:
-                span = self._split(victim, source, mine, now)
-            else:
-                span = self._copy(victim, source, source_id, rate, now)
-            if span is not None:
-                return Run(source_id, lane, *span, span[1], now)
-        return None
-
-    def _split(
-        self, victim: Run, source: _Source, mine: float, now: float
-    ) -> tuple[int, int] | None:
-        """Cut a tail off a run, in proportion to both rates; its first leaf is under way."""
-        left = victim.stop - victim.pos
-        share = min(left - 1, max(1, round(left * mine / (mine + self._run_rate(victim, now)))))
-        start, stop = victim.stop - share, victim.stop
-        if stop <= self._batch_stop:  # a batch: so many files as this source takes at once
-            start = max(start, stop - max(1, source.max_batch))
-        if source.available is not None:
-            hole = source.available.rfind(0, start, stop)
-            start = start if hole < 0 else hole + 1
-        if start >= stop:
-            return None
-        victim.stop = start
+            edges = self._edges
+            want = self._run_bytes(source, rate)
+            limit = bisect_right(edges, edges[start] + want, start + 1, limit + 1) - 1
+        stop = self._todo.reach(source.holding, start, max(start + 1, limit))
+        self._todo.take(start, stop)
         return start, stop
 
-    def _copy(
-        self, victim: Run, source: _Source, source_id: str, rate: Rate, now: float
-    ) -> tuple[int, int] | None:
-        """Return the last leaf of a run for a race, when every copy under way looks slow."""
-        leaf = victim.pos
-        if source.available is not None and not source.available[leaf]:
-            return None
-        copies = [run for run in self._active if run.pos <= leaf < run.stop]
-        if len(copies) >= MAX_COPIES:
-            return None
-        if not rate.is_known and any(run.source_id == source_id for run in copies):
-            return None
-        size = self._edges[leaf + 1] - self._edges[leaf]
-        soonest = min(self._eta(run, now) for run in copies)
-        return (leaf, victim.stop) if soonest > 2 * size / rate.bytes_per_s else None
+    def _place_in_order(self, source: PlannedSource, rate: Rate, now: float) -> int:
+        """Return from where on a source should look for work when a reader waits.
 
-    def _eta(self, run: Run, now: float) -> float:
-        return (self._edges[run.stop] - self._edges[run.pos]) / self._run_rate(run, now)
+        That is the start, unless another will bring the earliest leaf much sooner: then it is what
+        the reader needs by the time that this source can have brought it.
+        """
+        found = self._todo.find(source.holding, 0, now)
+        if found is None or source.score.last_success_at == -math.inf:
+            return 0
+        leaf = found[0]
+        mine_s = source.first_leaf_s(self._edges, leaf)
+        best_s = min(
+            (
+                other.first_leaf_s(self._edges, leaf)
+                for other in self._sources.values()
+                if other is not source
+                and other.is_usable
+                and other.holding.has(leaf)
+                and other.score.last_success_at > now - STALL_S
+            ),
+            default=mine_s,
+        )
+        if mine_s <= 2 * best_s + STEAL_MARGIN_S:
+            return 0
+        # Rather too far ahead than too near: what comes after the reader is fetched twice.
+        ahead_s = 2 * max(mine_s, self._run_bytes(source, rate) / rate.bytes_per_s)
+        return bisect_right(self._edges, self._edges[leaf] + self._speed * ahead_s) - 1
 
-    def _run_rate(self, run: Run, now: float) -> float:
-        """Return a lane's rate, lowered while nothing arrives: a stall shows at once."""
-        rate = self._lane_rate(run).bytes_per_s
-        size = self._edges[run.pos + 1] - self._edges[run.pos] if run.pos < self.leaves else 1
-        idle = now - run.last_at
-        if idle > STALL_S and idle > 3 * size / rate:
-            rate = min(rate, size / idle)
-        return max(rate, 1.0)
+    def _run_bytes(self, source: PlannedSource, rate: Rate) -> float:
+        """Return how much a lane should ask for."""
+        latency_s = source.score.latency_s
+        run_s = max(RUN_S, LATENCIES_A_RUN * latency_s)
+        if self._in_order:
+            run_s = max(ORDER_RUN_S, ORDER_LATENCIES * latency_s)
+        run_s = min(run_s, MAX_RUN_S)
+        if self._speed:
+            left_s = self.left_bytes / self._speed
+            run_s = max(min(run_s, left_s / 2), MIN_RUN_S + latency_s)
+        return min(MAX_RUN_BYTES, rate.bytes_per_s * run_s * source.score.weight)
 
-    def _lane_rate(self, run: Run) -> Rate:
-        return self._sources[run.source_id].lanes[run.lane]
+    def _is_too_late(self, source: PlannedSource, start: int, rate: Rate) -> bool:
+        """Tell whether the others will have brought everything long before this lane one leaf."""
+        if not self._speed or not rate.is_known or self._in_order:
+            return False
+        if self._todo.has_partial_sources:
+            return False  # the others may not have what this source has
+        leaf_s = (self._edges[start + 1] - self._edges[start]) / rate.bytes_per_s
+        left_s = self.left_bytes / self._speed
+        return source.score.latency_s + leaf_s > 2 * left_s + STEAL_MARGIN_S
+
+    # -- late runs -------------------------------------------------------------------------------
+
+    def _look(self, now: float) -> None:
+        """Sum up the rates, and take from late runs what others may bring sooner."""
+        self._look_at = now + LOOK_EVERY_S
+        edges = self._edges
+        self._speed = sum(run.speed(edges, now) for run in self._active)
+        for run in self._active:
+            if run.is_late or run.pos >= run.stop:
+                continue
+            idle = now - run.last_at
+            if idle > STALL_S and idle > STALL_S + 3 * run.leaf_s(edges):
+                if self._others_deliver(run):
+                    self._note_late(run, run.pos)
+            elif (
+                now > run.slow_at
+                and run.left_s(edges, now) > 2 * RUN_S
+                and self._others_deliver(run)
+            ):
+                # It still delivers: it keeps what it brings soon.
+                keep = edges[run.pos] + run.speed(edges, now) * RUN_S
+                self._note_late(run, max(run.pos + 1, bisect_right(edges, keep) - 1))
+
+    def _others_deliver(self, run: Run) -> bool:
+        """Tell whether anyone brought anything since: else it is our own line that hangs."""
+        return any(
+            source.score.last_success_at > run.last_at
+            for source_id, source in self._sources.items()
+            if source_id != run.source_id
+        )
+
+    def _note_late(self, run: Run, start: int) -> None:
+        """Give the leaves of a run from `start` on back; its leaf under way may come twice."""
+        stop, run.stop = run.stop, max(run.pos + 1, start)
+        run.is_late = start == run.pos
+        run.slow_at = math.inf
+        self._sources[run.source_id].score.late_runs += 1
+        self._give_back(start, stop, run)
+
+    # -- private ---------------------------------------------------------------------------------
+
+    def _give_back(self, start: int, stop: int, but: Run | None = None) -> bool:
+        """Put what is missing and nobody else works on back into the row."""
+        missing = _gaps(self.done, start, stop)
+        for other in self._active:
+            if other is not but and missing and other.pos < stop and other.stop > start:
+                missing = _without(missing, other.pos, other.stop)
+        for lo, hi in missing:
+            self._todo.give_back(lo, hi)
+        return bool(missing)
 
     def _file_stop(self, leaf: int) -> int:
         return self._file_stops[bisect_right(self._file_stops, leaf)]
 
 
-def _gaps(done: bytearray, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
+def _gaps(done: bytearray, start: int, stop: int) -> list[tuple[int, int]]:
     """Return the stretches of zero bytes in `done[start:stop]`."""
-    stop = len(done) if stop is None else stop
     gaps = []
     lo = done.find(0, start, stop)
     while lo >= 0:
@@ -382,14 +450,3 @@ def _without(runs: list[tuple[int, int]], start: int, stop: int) -> list[tuple[i
         if hi > stop:
             kept.append((stop, hi))
     return kept
-
-
-def _joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the stretches sorted, touching ones joined."""
-    joined: list[tuple[int, int]] = []
-    for lo, hi in sorted(runs):
-        if joined and lo <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(hi, joined[-1][1]))
-        else:
-            joined.append((lo, hi))
-    return joined

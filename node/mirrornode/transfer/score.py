@@ -21,6 +21,7 @@ class Rate:
 
     bytes_sum: float = 0.0
     seconds_sum: float = 0.0
+    prior: float = FIRST_RATE  # what to assume before anything arrived
 
     def record(self, size_bytes: int, elapsed_s: float) -> None:
         """Note that `size_bytes` took `elapsed_s`."""
@@ -35,7 +36,8 @@ class Rate:
 
     @property
     def bytes_per_s(self) -> float:
-        return self.bytes_sum / self.seconds_sum if self.seconds_sum else FIRST_RATE
+        # An empty leaf is measured as well: no rate is nothing.
+        return max(1.0, self.bytes_sum / self.seconds_sum) if self.seconds_sum else self.prior
 
 
 @dataclass(slots=True)
@@ -43,15 +45,33 @@ class Score:
     """One source's record within one transfer."""
 
     received_bytes: int = 0
+    latency_s: float = 0.0  # from a request to its first byte, connecting included; 0 = unknown
+    last_success_at: float = -math.inf
+    late_runs: int = 0  # fell far behind what the rate promised, less the leaves since
     failures: int = 0  # in a row, forgotten at the next success
     total_failures: int = 0
     blocked_until: float = 0.0
     last_reason: str = ""
 
-    def succeeded(self, size_bytes: int) -> None:
+    def succeeded(self, size_bytes: int, now: float) -> None:
         """Note verified bytes; 0 when another source was first with them."""
         self.received_bytes += size_bytes
         self.failures = 0
+        self.last_success_at = now
+        if self.late_runs:
+            self.late_runs -= 1
+
+    def answered(self, elapsed_s: float) -> None:
+        """Note how long a request took to be answered."""
+        old = self.latency_s
+        # Quick to believe a shorter time: the first one holds the handshakes as well.
+        share = 0.2 if elapsed_s > old else 0.5
+        self.latency_s = old + share * (elapsed_s - old) if old else elapsed_s
+
+    @property
+    def weight(self) -> float:
+        """Return the share of its usual run that a source should get: less after late ones."""
+        return 0.5 ** min(self.late_runs, 4)
 
     def failed(self, now: float, reason: str, retry_after_s: float | None = None) -> None:
         """Note a failure; the source rests before it is asked again."""

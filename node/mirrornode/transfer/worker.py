@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mirrornode.transfer.board import Board
     from mirrornode.transfer.manifest import Manifest
     from mirrornode.transfer.outputs import OutputFile
-    from mirrornode.transfer.plan import Run
+    from mirrornode.transfer.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +133,7 @@ class LaneWorker(threading.Thread):
             self._fetch_batch(run)
             return
         self._lane.begin(file, number, run.stop - file.first_leaf)
+        self._board.answered(run)
         is_sequential = getattr(self._source, "is_sequential", False)
         if is_sequential and not self._board.set_sequential(run):
             self._lane.abort()
@@ -147,6 +148,7 @@ class LaneWorker(threading.Thread):
         lane = cast("BatchLane", self._lane)
         indexes = [self._manifest.locate(leaf)[0] for leaf in range(run.pos, run.stop)]
         lane.begin_batch([self._manifest.files[index] for index in indexes])
+        self._board.answered(run)
         for index in indexes:
             if not self._bring_leaf(run, index):
                 break
