@@ -370,6 +370,58 @@ async def test_finished_files_are_told_before_a_cancel_takes_effect(
     assert job.finished == [""]
 
 
+class NarrowLanes(ScriptedSource):
+    """Each lane brings a leaf every few milliseconds, however many there are."""
+
+    LEAF_S = 0.01
+
+    def __init__(self, name: str, model: Model) -> None:
+        super().__init__(name, model, lanes=16)
+        self.opened = 0
+        self.ending = threading.Event()
+
+    def open_lane(self) -> ScriptedLane:
+        self.opened += 1
+        return NarrowLane(self)
+
+
+class NarrowLane(ScriptedLane):
+    """Waits a little before each leaf, like a far server."""
+
+    def read_leaf(self, view: memoryview) -> None:
+        assert isinstance(self._source, NarrowLanes)
+        self._source.ending.wait(NarrowLanes.LEAF_S)
+        super().read_leaf(view)
+
+
+async def test_transfer_when_more_lanes_bring_more_then_they_are_started(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    model = model_of(2000 * LEAF)
+    far = NarrowLanes("far", model)
+    job = Job(catalog, tmp_path, model)
+    running = asyncio.create_task(job.run(far))
+    await until(lambda: bool(far.sent))
+    assert far.opened == 2
+    await until(lambda: far.opened >= 4)
+    far.ending.set()
+    outcome = await running
+    job.check()
+    assert received(outcome) == {"fake:far": len(model.data)}
+    assert not any(thread.name.startswith("lane") for thread in threading.enumerate())
+
+
+async def test_transfer_in_order_brings_the_first_leaves_first(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    model = model_of(300 * LEAF)
+    job = Job(catalog, tmp_path, model, in_order=True)
+    source = ScriptedSource("a", model)
+    await job.run(source)
+    job.check()
+    assert [leaf for _, leaf in source.sent] == list(range(300))
+
+
 async def test_many_files_from_many_weak_sources(catalog: Catalog, tmp_path: Path) -> None:
     files = {f"{n}.bin": content(n * 700) for n in range(30)}
     folder = folder_of(files)

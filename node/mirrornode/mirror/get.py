@@ -236,6 +236,7 @@ class _Get:
             on_progress=self._emit,
             check_whole=self._check_whole,
             on_finished=lambda batch: record_files(catalog, batch),
+            own_id=f"peer:{self._ports.finder.peer_id}",
         )
         self.feed.attach(manifest)
         refreshing = asyncio.create_task(self.feed.refresh_partial())

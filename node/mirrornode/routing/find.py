@@ -81,6 +81,11 @@ class Finder:
         self._swarm = swarm
         self._dht = dht
 
+    @property
+    def peer_id(self) -> str:
+        """Who we are to the others."""
+        return self._swarm.peer_id
+
     async def ask(self, peer_id: str, roots: Sequence[Cid]) -> Found:
         """Ask one connected peer for a ticket.
 

@@ -15,7 +15,7 @@ from mirrornode.sources.web import WEB_HEADERS, Moved, WebConnection, public_url
 if TYPE_CHECKING:
     from mirrornode.sources.ports import FileOfTransfer
 
-LANES = 4  # far servers limit a connection, not a client
+LANES = 16  # far servers limit a connection, not a client; the plan tries how many help
 
 
 class HttpFileSource:

@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.2
 CLAIM_EVERY_S = 5.0  # the sync window: what a power cut may cost
-MAX_LANES = 64
 FINISHERS = 8  # small files wait for the disk together, not one after the other
 JOIN_S = 5.0
 
@@ -72,6 +71,8 @@ class TransferSession:
         on_progress: Callable[[GetProgress], None],
         check_whole: Callable[[OutputFile], None],
         on_finished: Callable[[Sequence[OutputFile]], None],
+        in_order: bool = False,
+        own_id: str = "",
     ) -> None:
         """Prepare.
 
@@ -81,17 +82,19 @@ class TransferSession:
                 name, or with one that has it already; raises when the whole is not what was
                 asked for.
             on_finished: Called in a thread with files that just got their final names.
+            in_order: For a reader who waits for the first byte that is missing.
+            own_id: The source ID under which other takers know this node; see `Plan`.
         """
         self.manifest = manifest
         self.outputs = outputs
-        self.board = Board(manifest, done)
+        self.board = Board(manifest, done, in_order=in_order, own_id=own_id)
         self._journal = journal
         self._resumed_bytes = resumed_bytes
         self._on_progress = on_progress
         self._check_whole = check_whole
         self._on_finished = on_finished
-        self._source_ids: list[str] = []
-        self._workers: list[LaneWorker] = []
+        self._sources: dict[str, Source] = {}
+        self._workers: dict[str, list[LaneWorker]] = {}
         self._failure: MirrorError | None = None
         self._files_done = 0
         self._rate = Rate()
@@ -122,14 +125,14 @@ class TransferSession:
             self.board.close()
             for task in (admit, claim, finish):
                 task.cancel()
-            for worker in self._workers:
+            for worker in self._alive():
                 worker.abort()
             await asyncio.gather(admit, claim, finish, return_exceptions=True)
             await self._stop_lanes()
             await asyncio.shield(asyncio.to_thread(self._close))
         if self._failure is not None:
             raise self._failure
-        snapshot = self.board.snapshot(self._source_ids)
+        snapshot = self.board.snapshot(list(self._sources))
         unfinished = tuple(output for output in self.outputs if not output.is_finished)
         return Outcome(snapshot.sources, unfinished)
 
@@ -142,25 +145,35 @@ class TransferSession:
     async def _admit(self, offers: AsyncIterator[Offer]) -> None:
         async for offer in offers:
             source = offer.source
-            if source.source_id not in self._source_ids:
-                self._source_ids.append(source.source_id)
-            elif self.board.state(source.source_id) in ("active", "idle"):
-                self.board.set_available(source.source_id, offer.available)
-                continue
-            elif self.board.state(source.source_id) == "banned":
-                continue
+            source_id = source.source_id
+            if source_id in self._sources:
+                state = self.board.state(source_id)
+                if state in ("active", "idle"):
+                    self.board.set_available(source_id, offer.available)
+                if state != "failed":
+                    continue
+            self._sources[source_id] = source
             self.board.add_source(
-                source.source_id, offer.available, self._next_cursor(offer), source.max_batch
+                source_id,
+                offer.available,
+                self._next_cursor(offer),
+                source.max_batch,
+                source.max_lanes,
             )
-            self._workers = [worker for worker in self._workers if worker.is_alive()]
-            busy = len(self._workers)
-            for _ in range(min(source.max_lanes, max(1, MAX_LANES - busy))):
-                worker = LaneWorker(
-                    source, self.board, self.manifest, self.outputs, self._fail_locally
-                )
-                self._workers.append(worker)
-                worker.start()
-            log.info("source admitted source=%s", source.source_id)
+            self._start_lanes(source)
+            log.info("source admitted source=%s", source_id)
+
+    def _start_lanes(self, source: Source) -> None:
+        """Start the lanes that the plan wants and that are not there; lanes end by themselves."""
+        workers = [w for w in self._workers.get(source.source_id, ()) if w.is_alive()]
+        self._workers[source.source_id] = workers
+        for _ in range(self.board.wanted_lanes(source.source_id) - len(workers)):
+            worker = LaneWorker(source, self.board, self.manifest, self.outputs, self._fail_locally)
+            workers.append(worker)
+            worker.start()
+
+    def _alive(self) -> list[LaneWorker]:
+        return [w for workers in self._workers.values() for w in workers if w.is_alive()]
 
     def _next_cursor(self, offer: Offer) -> int:
         """Spread the sources over the row: takers of one seed soon have what others lack."""
@@ -177,12 +190,11 @@ class TransferSession:
 
     async def _stop_lanes(self) -> None:
         deadline = time.monotonic() + JOIN_S
-        while self._workers and time.monotonic() < deadline:
-            for worker in self._workers:
+        while (workers := self._alive()) and time.monotonic() < deadline:
+            for worker in workers:
                 worker.abort()  # again: a lane may just have begun to connect
-            await asyncio.to_thread(self._workers[0].join, TICK_S)
-            self._workers = [worker for worker in self._workers if worker.is_alive()]
-        for worker in self._workers:
+            await asyncio.to_thread(workers[0].join, TICK_S)
+        for worker in self._alive():
             log.warning("lane did not end in time lane=%s", worker.name)
 
     # -- watching --------------------------------------------------------------------------------
@@ -196,11 +208,13 @@ class TransferSession:
             for task in others:
                 if task.done():
                     task.result()  # they end early only by a bug, which must be seen
-            snapshot = self.board.snapshot(self._source_ids)
+            for source in self._sources.values():
+                self._start_lanes(source)
+            snapshot = self.board.snapshot(list(self._sources))
             now = time.monotonic()
             self._rate.record(snapshot.done_bytes - last_bytes, now - last_at)
             last_bytes, last_at = snapshot.done_bytes, now
-            received = sum(worker.received_bytes for worker in self._workers)
+            received = sum(worker.received_bytes for worker in self._alive())
             if received != signs:
                 signs, last_sign = received, now
             self._on_progress(
