@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirrornode.content.recipe import Recipe
 from mirrornode.store.catalog import Catalog
 from mirrornode.transfer.journal import JOURNALED_LEAVES, Journal, pack, unpack
 from mirrornode.transfer.outputs import OutputFile
@@ -111,6 +112,31 @@ def test_resume_when_the_part_has_another_size_then_nothing(
 ) -> None:
     output_of(tmp_path).part.write_bytes(MODEL.data + b"x")
     assert resume(catalog, tmp_path) == NONE
+
+
+@pytest.mark.parametrize("there", [3 * LEAF, 3 * LEAF + 1, LEAVES * LEAF])
+def test_resume_when_a_small_part_has_grown_so_far_then_that_is_kept(
+    catalog: Catalog, tmp_path: Path, there: int
+) -> None:
+    # Space is not reserved for files that take next to none: their parts are shorter.
+    output_of(tmp_path).part.write_bytes(MODEL.data[:there])
+    leaves = LEAVES if there == len(MODEL.data) else there // LEAF
+    assert sum(resume(catalog, tmp_path)) == leaves
+
+
+def test_resume_when_a_leaf_was_arriving_then_its_beginning_is_noted(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    model = model_of(40_000, Recipe("custom", "size-10000", 4, raw_leaves=True, cid_version=1))
+    damaged = bytearray(model.data)
+    damaged[10_000 + 6000 : 20_000] = bytes(4000)  # cut off
+    damaged[20_000 + 100 : 30_000] = bytes(9900)  # too little to be worth it
+    damaged[30_000] ^= 1  # all there, and wrong
+    output = OutputFile(model.file, tmp_path / "out.bin")
+    output.part.write_bytes(damaged)
+    found = Journal(catalog).resume(output)
+    assert found.done == b"\x01\x00\x00\x00"
+    assert found.begun == {1: 6000}
 
 
 def test_resume_when_the_part_is_a_symlink_then_nothing(catalog: Catalog, tmp_path: Path) -> None:

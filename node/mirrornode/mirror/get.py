@@ -36,8 +36,9 @@ from mirrornode.mirror.tree_writer import make_folders, make_symlinks
 from mirrornode.sources.web import public_url
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.manifest import Manifest, make_manifest
-from mirrornode.transfer.outputs import OutputFile, check_space, lay_out, sync_folder
+from mirrornode.transfer.outputs import OutputFile, lay_out, sync_folder
 from mirrornode.transfer.session import Offer, Outcome, TransferSession
+from mirrornode.transfer.space import check_space
 from mirrornode.transfer.worker import WRONG_BYTES
 
 if TYPE_CHECKING:

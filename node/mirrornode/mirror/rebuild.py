@@ -37,14 +37,9 @@ from mirrornode.store.files import profile_key
 from mirrornode.store.hashing import FileDigests, hash_file
 from mirrornode.store.records import FileRecord
 from mirrornode.store.stamps import FileStamp
-from mirrornode.transfer.outputs import (
-    SPARE_BYTES,
-    free_bytes,
-    lock_part,
-    sync_folder,
-    write_error,
-)
+from mirrornode.transfer.outputs import lock_part, sync_folder, write_error
 from mirrornode.transfer.score import Rate
+from mirrornode.transfer.space import SPARE_BYTES, free_bytes
 from mirrornode.wire.ranges import parse_content_range
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirrornode.buffers import page_aligned
 from mirrornode.content.leaf_form import leaf_multihash
 from mirrornode.errors import PathRefused
+from mirrornode.transfer.extents import data_runs, leaves_between
 
 if TYPE_CHECKING:
     from mirrornode.content.walk import FileMap
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 JOURNALED_LEAVES = 8  # smaller files are hashed again in no time
 CHECKERS = 2  # threads that hash a part: one for each core of a small machine
 CHECK_LEAVES = 64  # leaves one checker takes at a time
+MIN_BEGUN_BYTES = 4096  # less is not worth a second look
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,12 @@ class Resumed:
     Attributes:
         done: One byte a leaf, 1 where the part holds it.
         is_final: The file is complete under its final name already.
+        begun: How many bytes of a leaf the part may hold that is not done, by leaf.
     """
 
     done: bytearray
     is_final: bool = False
+    begun: dict[int, int] = field(default_factory=dict)
 
 
 class Journal:
@@ -57,10 +60,11 @@ class Journal:
             done = self._check(output.path, file_map, _empty_leaves(file_map))
             if all(done) and _has_inline(output.path, file_map):
                 return Resumed(done, is_final=True)
-        if not _has_size(output.part, file_map.size_bytes):
+        if not _may_be_part(output.part, file_map.size_bytes):
             return Resumed(_empty_leaves(file_map))
         known = self._claimed(output) or _empty_leaves(file_map)
-        return Resumed(self._check(output.part, file_map, known))
+        begun: dict[int, int] = {}
+        return Resumed(self._check(output.part, file_map, known, begun), begun=begun)
 
     def claim(self, output: OutputFile, done: bytes) -> None:
         """Sync the part and record what it holds; `done` was copied before this call. Blocking."""
@@ -69,6 +73,7 @@ class Journal:
         status = output.sync()
         if status is None:
             return
+        done = output.without_holes(done)
         self._catalog.save_transfer(
             output.file.root,
             output.path,
@@ -96,22 +101,31 @@ class Journal:
         path: Path,
         file_map: FileMap,
         done: bytearray,
+        begun: dict[int, int] | None = None,
     ) -> bytearray:
-        """Return `done` with every further leaf marked that the file's written parts hold."""
+        """Return `done` with every further leaf marked that the file's written parts hold.
+
+        Leaves of which only a beginning may be there are noted in `begun`.
+        """
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             return done
         try:
-            leaves = [leaf for leaf in _leaves_with_data(descriptor, file_map) if not done[leaf]]
+            touched = dict.fromkeys(
+                leaf
+                for start, stop in data_runs(descriptor, file_map.size_bytes)
+                for leaf in leaves_between(file_map, start, stop)
+            )
+            leaves = [leaf for leaf in touched if not done[leaf]]
             batches = [leaves[at : at + CHECK_LEAVES] for at in range(0, len(leaves), CHECK_LEAVES)]
             if len(batches) <= 1:
                 for batch in batches:
-                    _check_leaves(descriptor, file_map, batch, done)
+                    _check_leaves(descriptor, file_map, batch, done, begun)
                 return done
             with ThreadPoolExecutor(CHECKERS, "part-check") as pool:
                 jobs = [
-                    pool.submit(_check_leaves, descriptor, file_map, batch, done)
+                    pool.submit(_check_leaves, descriptor, file_map, batch, done, begun)
                     for batch in batches
                 ]
                 for job in jobs:
@@ -147,6 +161,15 @@ def _has_size(path: Path, size_bytes: int) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == size_bytes
 
 
+def _may_be_part(path: Path, size_bytes: int) -> bool:
+    """Tell whether a part of this file may lie there; small ones grow, others are made whole."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and 0 < status.st_size <= size_bytes
+
+
 def _empty_leaves(file_map: FileMap) -> bytearray:
     """Return one byte a leaf, 1 for leaves without bytes: no server can be asked for those."""
     done = bytearray(file_map.leaves)
@@ -176,36 +199,25 @@ def _has_inline(path: Path, file_map: FileMap) -> bool:
         os.close(descriptor)
 
 
-def _leaves_with_data(descriptor: int, file_map: FileMap) -> Iterator[int]:
-    """Yield the leaves of which any byte was ever written; holes are skipped."""
-    leaf, leaves = 0, file_map.leaves
-    end = file_map.size_bytes
-    position = 0
-    while leaf < leaves and position < end:
-        try:
-            data = os.lseek(descriptor, position, os.SEEK_DATA)
-            hole = os.lseek(descriptor, data, os.SEEK_HOLE)
-        except OSError:
-            return  # ENXIO: no data beyond this point
-        while leaf < leaves and file_map.starts[leaf] + file_map.lengths[leaf] <= data:
-            leaf += 1
-        while leaf < leaves and file_map.starts[leaf] < hole:
-            yield leaf
-            leaf += 1
-        position = hole
-
-
 def _check_leaves(
     descriptor: int,
     file_map: FileMap,
     leaves: list[int],
     done: bytearray,
+    begun: dict[int, int] | None,
 ) -> None:
     buffer = page_aligned(max(file_map.lengths[leaf] for leaf in leaves))
     for leaf in leaves:
         view = buffer[: file_map.lengths[leaf]]
-        if os.preadv(descriptor, [view], file_map.starts[leaf]) != len(view):
-            continue
-        found = leaf_multihash(file_map.leaf_form, file_map.hash_code, view)
-        if found == file_map.multihashes[leaf]:
-            done[leaf] = 1
+        count = os.preadv(descriptor, [view], file_map.starts[leaf])
+        if count == len(view):
+            found = leaf_multihash(file_map.leaf_form, file_map.hash_code, view)
+            if found == file_map.multihashes[leaf]:
+                done[leaf] = 1
+                continue
+        if begun is not None:
+            # Reserved space reads as zeros: what lies before them may be a leaf's beginning. If
+            # it is not, the leaf will not match and is fetched once more, whole.
+            written = len(bytes(view[:count]).rstrip(b"\0"))
+            if MIN_BEGUN_BYTES <= written < len(view):
+                begun[leaf] = written

@@ -3,6 +3,9 @@
 Writers come from many threads, each at its own offset. A file is closed and renamed only when no
 writer is inside it, so a late duplicate can never write through a recycled descriptor. The order
 at the end is: data to disk, rename, folder to disk (crash safe on ext4, xfs, apfs).
+
+Other programs may remove, replace or truncate a part meanwhile. What gets the final name is the
+very file that was written, and nothing of it unwritten; else the transfer fails, and says why.
 """
 
 from __future__ import annotations
@@ -10,39 +13,54 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
-import shutil
+import stat
 import threading
+from bisect import bisect_right
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
-from mirrornode.errors import DiskFull, PathRefused
+from mirrornode.buffers import page_aligned
+from mirrornode.content.leaf_form import leaf_multihash
+from mirrornode.errors import DiskFull, PathRefused, StoreError
+from mirrornode.store.stamps import open_regular
+from mirrornode.transfer.disk import REAL_DISK, Disk
+from mirrornode.transfer.extents import holes, leaves_between
+from mirrornode.transfer.space import allocate, free_bytes, reserve
 
 if TYPE_CHECKING:
     from mirrornode.transfer.manifest import Manifest, ManifestFile
 
 PART_SUFFIX = ".part"
-SMALL_BYTES = 256 * 1024  # written in one go: reserving it first would only cost a call
-WINDOW_BYTES = 32 << 20
-SPARE_BYTES = 16 << 20  # room left on the file system for the catalog and everyone else
+MAX_NAME_BYTES = 255  # of every file system in use; a part of a long name gets a shorter one
 
 
 class OutputFile:
-    """One regular file on its way to its final name."""
+    """One regular file on its way to its final name.
 
-    def __init__(self, file: ManifestFile, path: Path) -> None:
+    Attributes:
+        begun: How many bytes of a leaf an earlier run may have received, by leaf. Unverified:
+            whoever uses them checks the whole leaf, and removes the entry when it is wrong.
+    """
+
+    def __init__(self, file: ManifestFile, path: Path, disk: Disk = REAL_DISK) -> None:
         self.file = file
         self.path = path
-        self.part = path.with_name(path.name + PART_SUFFIX)
+        self.part = part_path(path)
         self.is_finished = False
+        self.begun: dict[int, int] = {}
+        self._disk = disk
         self._descriptor: int | None = None
         self._lock = threading.Lock()
         self._users = 0
         self._is_sealed = False
         self._left = threading.Condition(self._lock)
         self._reserved: set[int] | None = None  # windows touched so far, on file systems in memory
+        self._written = bytearray(file.map.leaves)  # leaves that came verified: no `keep` any more
+        self._keeping: int | None = None  # the leaf that a `keep` is writing
+        self._is_named_on_disk = False
+        self._failure: DiskFull | PathRefused | None = None  # of a sync: no claim after that
 
     def open(self) -> int:
         """Create or reopen the part file at its full size and return its descriptor.
@@ -57,7 +75,12 @@ class OutputFile:
             return self._descriptor
 
     def write(self, view: memoryview, offset: int) -> None:
-        """Write all of `view` at `offset`; dropped silently when the file is finished or closed."""
+        """Write all of `view`, verified bytes of whole leaves, at `offset`.
+
+        Dropped silently when the file is finished or closed.
+        """
+        file_map = self.file.map
+        first = bisect_right(file_map.starts, offset) - 1
         with self._lock:
             if self._is_sealed:
                 return
@@ -65,27 +88,64 @@ class OutputFile:
                 self._descriptor = self._open()
             descriptor = self._descriptor
             self._users += 1
+            # From here on no unverified byte can come over these; one under way comes before.
+            stop = bisect_right(file_map.starts, offset + max(0, len(view) - 1), first)
+            self._written[first:stop] = b"\x01" * (stop - first)
+            self._left.wait_for(lambda: self._keeping not in range(first, stop))
         try:
             if self._reserved is not None and view:
-                self._reserve(self._reserved, descriptor, offset, offset + len(view))
-            written = 0
-            while written < len(view):
-                written += os.pwrite(descriptor, view[written:], offset + written)
+                size = file_map.size_bytes
+                reserve(self._reserved, descriptor, offset, offset + len(view), size)
+            self._disk.write(descriptor, view, offset)
         except OSError as exc:
             raise self._refused(exc) from exc
         finally:
-            with self._lock:
-                self._users -= 1
-                self._left.notify_all()
+            self._leave()
 
-    def _reserve(self, reserved: set[int], descriptor: int, start: int, stop: int) -> None:
-        """Allocate the windows that `[start, stop)` lies in, unless that was done."""
-        size = self.file.map.size_bytes
-        for window in range(start // WINDOW_BYTES, (stop - 1) // WINDOW_BYTES + 1):
-            if window not in reserved:
-                reserved.add(window)
-                first = window * WINDOW_BYTES
-                os.posix_fallocate(descriptor, first, min(WINDOW_BYTES, size - first))
+    def keep(self, leaf: int, view: memoryview, offset: int) -> None:
+        """Write bytes of a leaf that is still arriving, unverified, for a run after a crash.
+
+        Does nothing when the leaf has been written, or the part is not open; a disk that refuses
+        is told of by `write`.
+        """
+        with self._lock:
+            descriptor = self._descriptor
+            if descriptor is None or self._is_sealed or self._written[leaf]:
+                return
+            if self._keeping is not None:
+                return
+            self._keeping = leaf
+            self._users += 1
+        try:
+            self._disk.write(descriptor, view, offset)
+        except OSError:
+            pass
+        finally:
+            self._keeping = None
+            self._leave()
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        """Fill `view` with what is at `offset`, verified or not; return how many bytes there were.
+
+        Works on the part and on the finished file; 0 when neither is there.
+        """
+        with self._lock:
+            descriptor = self._descriptor
+            if descriptor is not None:
+                self._users += 1
+        if descriptor is None:
+            return _read_file(self.path if self.is_finished else self.part, view, offset)
+        try:
+            return os.preadv(descriptor, [view], offset)
+        except OSError:
+            return 0
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            self._left.notify_all()
 
     def missing_bytes(self) -> int:
         """Return what the file system still has to give for this file."""
@@ -98,21 +158,49 @@ class OutputFile:
             return size
 
     def sync(self) -> os.stat_result | None:
-        """Bring the data to disk and return the part's status; None when nothing is open."""
+        """Bring the data to disk and return the part's status; None when nothing is open.
+
+        Raises:
+            DiskFull: The file system had no room after all.
+            PathRefused: The disk failed, now or at an earlier call: what the part holds is
+                unknown until it is read again. Or the part is not there any more.
+        """
         with self._lock:
+            if self._failure is not None:
+                raise self._failure
             if self._descriptor is None or self._is_sealed:
                 return None
             descriptor = os.dup(self._descriptor)
         try:
-            _sync(descriptor)
-            return os.fstat(descriptor)
-        except OSError as exc:
-            raise self._refused(exc) from exc
+            return self._sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def without_holes(self, done: bytes) -> bytes:
+        """Return `done` less the leaves of which the part has bytes that nobody wrote.
+
+        There are none, unless somebody cut the part behind our back: a claim must not cover them.
+        """
+        with self._lock:
+            if self._descriptor is None:
+                return bytes(len(done))
+            descriptor = os.dup(self._descriptor)
+        try:
+            kept = bytearray(done)
+            for start, stop in holes(descriptor, self.file.map.size_bytes):
+                leaves = leaves_between(self.file.map, start, stop)
+                kept[leaves.start : leaves.stop] = bytes(len(leaves))
+            return bytes(kept)
         finally:
             os.close(descriptor)
 
     def finish(self) -> None:
-        """Make the part durable and give it its final name. The caller knows it is complete."""
+        """Make the part durable and give it its final name. The caller knows it is complete.
+
+        Raises:
+            DiskFull: The file system had no room after all.
+            PathRefused: The disk failed, or somebody else removed, replaced or cut the part.
+        """
         self.open()
         with self._lock:
             self._is_sealed = True
@@ -121,13 +209,57 @@ class OutputFile:
             descriptor, self._descriptor = self._descriptor, None
             assert descriptor is not None
         try:
-            _sync(descriptor)
-            os.replace(self.part, self.path)
+            if self._failure is not None:
+                raise self._failure
+            status = self._sync(descriptor)
+            self._check_whole(descriptor, status)
+            self._disk.rename(self.part, self.path)
+            if not _is_same(self.path, status):
+                self._take_back()
+                raise self._spoiled("it was replaced while it was renamed")
             self.is_finished = True
         except OSError as exc:
             raise self._refused(exc) from exc
         finally:
             os.close(descriptor)
+
+    def _sync(self, descriptor: int) -> os.stat_result:
+        """Bring data and name of the part to disk; the name only the first time."""
+        try:
+            self._disk.sync(descriptor)
+            status = os.fstat(descriptor)
+            if not _is_same(self.part, status):
+                raise self._spoiled("somebody removed or replaced it meanwhile")
+            if not self._is_named_on_disk and self.file.map.leaves > 1:
+                self._disk.sync_folder(self.part.parent)
+                self._is_named_on_disk = True
+        except OSError as exc:
+            self._failure = self._refused(exc)
+            raise self._failure from exc
+        return status
+
+    def _check_whole(self, descriptor: int, status: os.stat_result) -> None:
+        """Refuse a part that was cut, also one that has grown again: its leaves are not there."""
+        file_map = self.file.map
+        if status.st_size != file_map.size_bytes:
+            raise self._spoiled("somebody changed its size meanwhile")
+        for start, stop in holes(descriptor, file_map.size_bytes):
+            for leaf in leaves_between(file_map, start, stop):
+                # Some file systems keep zeros as holes: then the leaf is right.
+                view = page_aligned(file_map.lengths[leaf])[: file_map.lengths[leaf]]
+                count = os.preadv(descriptor, [view], file_map.starts[leaf])
+                found = leaf_multihash(file_map.leaf_form, file_map.hash_code, view)
+                if count != len(view) or found != file_map.multihashes[leaf]:
+                    raise self._spoiled("somebody cut it meanwhile")
+
+    def _take_back(self) -> None:
+        """Undo the rename of a file that is not ours."""
+        with contextlib.suppress(OSError):
+            self._disk.rename(self.path, self.part)
+
+    def _spoiled(self, how: str) -> PathRefused:
+        again = "the same command goes on from what is left"
+        return PathRefused(self.part, "finish", f"{how}; {again}")
 
     def close(self) -> None:
         """Close without finishing; the part stays for the next run. Late writes are dropped."""
@@ -140,22 +272,25 @@ class OutputFile:
 
     def _open(self) -> int:
         size = self.file.map.size_bytes
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             try:
                 descriptor = os.open(self.part, flags, 0o644)
             except FileNotFoundError:
-                self.part.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(self.part.parent, self._disk)
                 descriptor = os.open(self.part, flags, 0o644)
         except OSError as exc:
             raise self._refused(exc) from exc
         try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise PathRefused(self.part, "write", "it is no regular file")
             lock_part(descriptor, self.part)
-            if os.fstat(descriptor).st_size > size:
+            if status.st_size > size:
                 os.ftruncate(descriptor, size)
-            self._reserved = _allocate(descriptor, size)
+            self._reserved = allocate(descriptor, size)
             for offset, inline in self.file.map.inline:
-                os.pwrite(descriptor, inline, offset)
+                self._disk.write(descriptor, memoryview(inline), offset)
         except OSError as exc:
             os.close(descriptor)
             raise self._refused(exc) from exc
@@ -189,71 +324,57 @@ def lock_part(descriptor: int, part: Path) -> None:
         pass  # a file system without locks
 
 
-def _sync(descriptor: int) -> None:
-    """Bring a file's data to disk; macOS has no fdatasync."""
-    getattr(os, "fdatasync", os.fsync)(descriptor)
+def part_path(path: Path) -> Path:
+    """Return where a file grows; a name that leaves no room for the suffix is shortened."""
+    if len(os.fsencode(path.name)) + len(PART_SUFFIX) <= MAX_NAME_BYTES:
+        return path.with_name(path.name + PART_SUFFIX)
+    name = os.fsencode(path.name)
+    short = name[:200].decode(errors="ignore")
+    return path.with_name(f"{short}-{hashlib.sha256(name).hexdigest()[:12]}{PART_SUFFIX}")
 
 
-def _allocate(descriptor: int, size_bytes: int) -> set[int] | None:
-    """Reserve the whole file: less fragmentation, and a full disk shows before the transfer.
-
-    A file system in memory would touch every page for that, 0.3 s a GiB before the first byte; page
-    by page in the writes it would cost still more. There the lanes reserve windows as they reach
-    them, which is what the returned set is for.
-    """
-    if size_bytes <= SMALL_BYTES:
-        return None
-    if not hasattr(os, "posix_fallocate"):  # macOS
-        os.ftruncate(descriptor, size_bytes)
-        return None
-    if _is_in_memory(descriptor):
-        os.ftruncate(descriptor, size_bytes)
-        return set()
-    os.posix_fallocate(descriptor, 0, size_bytes)
-    return None
+def make_folder(folder: Path, disk: Disk = REAL_DISK) -> None:
+    """Create a folder and those above it, their names on disk; it may be there already."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for made in reversed(missing):
+        made.mkdir(exist_ok=True)
+        disk.sync_folder(made.parent)
 
 
-def _is_in_memory(descriptor: int) -> bool:
-    """Tell whether a file lies on a tmpfs."""
-    device = os.fstat(descriptor).st_dev
-    for partition in psutil.disk_partitions(all=True):
-        if partition.fstype in ("tmpfs", "ramfs"):
-            with contextlib.suppress(OSError):
-                if os.stat(partition.mountpoint).st_dev == device:
-                    return True
-    return False
+def _is_same(path: Path, status: os.stat_result) -> bool:
+    """Tell whether what lies at `path` is the very file of `status`."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino)
 
 
-def lay_out(manifest: Manifest, destination: Path) -> list[OutputFile]:
+def _read_file(path: Path, view: memoryview, offset: int) -> int:
+    """Read from a regular file, whose bytes nobody vouches for; 0 when it cannot be read."""
+    try:
+        descriptor = open_regular(path)
+    except StoreError:
+        return 0
+    try:
+        return os.preadv(descriptor, [view], offset)
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+
+
+def lay_out(manifest: Manifest, destination: Path, disk: Disk = REAL_DISK) -> list[OutputFile]:
     """Return the output of every file of the manifest below `destination`."""
     return [
-        OutputFile(file, destination / file.path if file.path else destination)
+        OutputFile(file, destination / file.path if file.path else destination, disk)
         for file in manifest.files
     ]
 
 
-def free_bytes(folder: Path) -> int:
-    """Return what an unprivileged writer may still put on the file system of `folder`."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-def check_space(destination: Path, needed_bytes: int) -> None:
-    """Refuse early what cannot fit.
-
-    Raises:
-        DiskFull: Less than `needed_bytes` and a little spare room are free.
-    """
-    free = free_bytes(destination.parent)
-    if needed_bytes and needed_bytes + SPARE_BYTES > free:
-        raise DiskFull(destination, needed_bytes, free)
-
-
 def sync_folder(folder: Path) -> None:
     """Make renames inside `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    REAL_DISK.sync_folder(folder)
