@@ -29,6 +29,7 @@ def fetch(lane: Lane, file: ManifestFile, first: int, stop: int) -> bytes:
 def check_source(source: Source, model: Model) -> None:
     """Run all checks; blocking, for a thread."""
     _runs_are_the_files_bytes(source, model)
+    _a_run_may_begin_inside_a_leaf(source, model)
     _lane_survives_being_left_and_aborted(source, model)
     _lanes_work_side_by_side(source, model)
     _unknown_file_is_a_source_error(source)
@@ -47,6 +48,23 @@ def _runs_are_the_files_bytes(source: Source, model: Model) -> None:
         start = file.map.starts[first]
         end = file.map.starts[stop - 1] + file.map.lengths[stop - 1]
         assert fetch(lane, file, first, stop) == data[start:end]
+    lane.abort()
+
+
+def _a_run_may_begin_inside_a_leaf(source: Source, model: Model) -> None:
+    lane = source.open_lane()
+    file = model.file
+    for skip_bytes in (1, file.map.lengths[1] - 1):
+        lane.begin(file, 1, 3, skip_bytes)
+        views = [
+            memoryview(bytearray(file.map.lengths[1] - skip_bytes)),
+            memoryview(bytearray(file.map.lengths[2])),
+        ]
+        for view in views:
+            lane.read_leaf(view)
+        start = file.map.starts[1] + skip_bytes
+        assert b"".join(views) == model.bytes_of(file)[start : file.map.starts[3]]
+        lane.end()
     lane.abort()
 
 

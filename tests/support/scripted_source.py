@@ -25,6 +25,7 @@ class ScriptedSource:
         self.max_lanes = lanes
         self.max_batch = 0
         self.sent: list[tuple[str, int]] = []
+        self.sent_bytes = 0
         self.waiting = threading.Event()
         self.model = model
         self._script = script
@@ -69,18 +70,19 @@ class ScriptedLane:
         self._file: FileOfTransfer | None = None
         self._data = b""
         self._next = 0
+        self._skip_bytes = 0
         self._aborted = threading.Event()
 
     @property
     def received_bytes(self) -> int:
         return 0
 
-    def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
+    def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         self._aborted.clear()
         if file.path not in self._source.model.files:
             raise SourceRefused("not here", source_id=self._source.source_id, status=404)
         self._data = self._source.model.files[file.path]
-        self._file, self._next = file, first
+        self._file, self._next, self._skip_bytes = file, first, skip_bytes
 
     def begin_batch(self, files: Sequence[FileOfTransfer]) -> None:
         raise AssertionError("max_batch is 0")
@@ -92,11 +94,13 @@ class ScriptedLane:
             self._source.wait(self._aborted)
         if (failure := self._source.failure(word)) is not None:
             raise failure
-        start = self._file.map.starts[self._next]
+        start = self._file.map.starts[self._next] + self._skip_bytes
+        self._skip_bytes = 0
         view[:] = self._data[start : start + len(view)]
         if word == "C":
             view[0] ^= 1
         self._source.sent.append((self._file.path, self._next))
+        self._source.sent_bytes += len(view)
         self._next += 1
 
     def end(self) -> None:

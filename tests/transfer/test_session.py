@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mirrornode.content.cid import Cid
+from mirrornode.content.recipe import Recipe
 from mirrornode.errors import CidMismatch, MirrorError, PathRefused, StoreError
 from mirrornode.events import GetProgress
 from mirrornode.sources.ports import Source
@@ -48,6 +49,7 @@ class Job:
         for output in self.outputs:
             found = journal.resume(output)
             output.is_finished = found.is_final
+            output.begun = found.begun
             done[output.file.first_leaf : output.file.stop_leaf] = found.done
         self.resumed = sum(done)
         return TransferSession(
@@ -437,3 +439,32 @@ async def test_many_files_from_many_weak_sources(catalog: Catalog, tmp_path: Pat
 def test_failures_of_a_source_are_mirror_errors() -> None:
     check: Callable[[str], object] = ScriptedSource("a", MODEL).failure
     assert all(isinstance(check(word), MirrorError) for word in "EtNSFO")
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+async def test_leaf_when_a_crash_left_its_beginning_then_only_the_rest_comes(
+    catalog: Catalog, tmp_path: Path, is_right: bool
+) -> None:
+    recipe = Recipe("custom", "size-10000", 4, raw_leaves=True, cid_version=1)
+    model = model_of(30_000, recipe)
+    job = Job(catalog, tmp_path, model)
+    begun = model.data[10_000:16_000] if is_right else b"x" * 6000
+    job.outputs[0].part.write_bytes(bytes(10_000) + begun + bytes(14_000))
+    source = ScriptedSource("a", model)
+    outcome = await job.run(source)
+    job.check()
+    assert states(outcome)["fake:a"][1] == ""  # nobody is blamed
+    assert source.sent_bytes == 30_000 + (-6000 if is_right else 4000)
+
+
+async def test_leaf_when_its_beginning_is_right_and_the_source_lies_then_banned_the_second_time(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    model = model_of(30_000, Recipe("custom", "size-10000", 4, raw_leaves=True, cid_version=1))
+    job = Job(catalog, tmp_path, model)
+    job.outputs[0].part.write_bytes(model.data[:6000] + bytes(24_000))
+    liar = ScriptedSource("liar", model, "C" * 99)
+    outcome = await job.run(liar, ScriptedSource("honest", model))
+    job.check()
+    assert len(liar.sent) <= 3
+    assert received(outcome).get("fake:liar", 0) == 0

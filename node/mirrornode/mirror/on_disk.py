@@ -42,6 +42,7 @@ def look_at_outputs(catalog: Catalog, manifest: Manifest, outputs: Sequence[Outp
         file = output.file
         found = journal.resume(output)
         output.is_finished = found.is_final
+        output.begun = found.begun
         done[file.first_leaf : file.stop_leaf] = found.done
         size_bytes += sum(
             length

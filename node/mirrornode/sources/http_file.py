@@ -57,9 +57,9 @@ class HttpFileLane:
         """See `Lane.received_bytes`."""
         return self._connection.received_bytes
 
-    def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
+    def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
-        self._run = RunReader(self._connection, self._source.source_id, file, first)
+        self._run = RunReader(self._connection, self._source.source_id, file, first, skip_bytes)
         self._run.open(self._source.url_of(file.path), WEB_HEADERS, stop)
         if self._run.is_whole and file.map.leaves > 1:
             self._source.is_sequential = True

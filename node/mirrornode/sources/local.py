@@ -43,6 +43,7 @@ class LocalLane:
         self._slices = source.slices
         self._file: FileOfTransfer | None = None
         self._next = 0
+        self._skip_bytes = 0
         self._open: tuple[object, int] | None = None
         self._lock = threading.Lock()  # `abort` must not close a file under its reader
 
@@ -51,19 +52,20 @@ class LocalLane:
         """See `Lane.received_bytes`; a disk brings whole leaves."""
         return 0
 
-    def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
+    def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         """Note the run; `stop` is only advice here."""
-        self._file, self._next = file, first
+        self._file, self._next, self._skip_bytes = file, first, skip_bytes
 
     def read_leaf(self, view: memoryview) -> None:
         """Fill `view` from the file that holds the leaf."""
         assert self._file is not None
         stored = self._slices.get(self._file.map.multihashes[self._next])
         self._next += 1
-        if stored is None or stored.length != len(view):
+        skip_bytes, self._skip_bytes = self._skip_bytes, 0
+        if stored is None or stored.length != skip_bytes + len(view):
             raise _lacking("the block is not here, or has another length")
         with self._lock:
-            self._read(stored, view)
+            self._read(stored, view, skip_bytes)
 
     def end(self) -> None:
         """Keep the file open for the next run."""
@@ -73,12 +75,13 @@ class LocalLane:
         with self._lock:
             self._close()
 
-    def _read(self, stored: FileSlice, view: memoryview) -> None:
+    def _read(self, stored: FileSlice, view: memoryview, skip_bytes: int) -> None:
+        start = stored.offset + skip_bytes
         descriptor = self._descriptor(stored)
         filled = 0
         while filled < len(view):
             try:
-                count = os.preadv(descriptor, [view[filled:]], stored.offset + filled)
+                count = os.preadv(descriptor, [view[filled:]], start + filled)
             except OSError as exc:
                 raise SourceGone(str(exc), source_id=SOURCE_ID) from exc
             if not count:

@@ -139,11 +139,11 @@ class PeerLane:
         connection = self._connection
         return connection.received_bytes if connection is not None else 0
 
-    def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
+    def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
 
         def ask(connection: HttpConnection, headers: Mapping[str, str]) -> RunReader:
-            run = RunReader(connection, self._source.source_id, file, first)
+            run = RunReader(connection, self._source.source_id, file, first, skip_bytes)
             run.open(f"/ipfs/{file.root}", headers, stop)
             return run
 

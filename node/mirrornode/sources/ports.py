@@ -28,8 +28,12 @@ class FileOfTransfer(Protocol):
 class Lane(Protocol):
     """One connection's worth of work; used by one thread, but `abort` may come from any."""
 
-    def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
+    def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         """Ask for the leaves `[first, stop)` of `file`.
+
+        Args:
+            skip_bytes: So much of the first leaf is here already, less than all of it: the view
+                of the first `read_leaf` is for the rest.
 
         Raises:
             SourceError: With its blame and whether a retry may help.

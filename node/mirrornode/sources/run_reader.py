@@ -32,12 +32,18 @@ class RunReader:
     """Reads the leaves from `first` on out of one response."""
 
     def __init__(
-        self, connection: Connection, source_id: str, file: FileOfTransfer, first: int
+        self,
+        connection: Connection,
+        source_id: str,
+        file: FileOfTransfer,
+        first: int,
+        skip_bytes: int = 0,
     ) -> None:
         self._connection = connection
         self._source_id = source_id
         self._file = file
         self._next = first
+        self._skip_bytes = skip_bytes  # of the first leaf only
         self._position = 0
         self.is_whole = False
 
@@ -49,7 +55,7 @@ class RunReader:
             OriginChanged: The file there has another size.
         """
         file_map = self._file.map
-        start = file_map.starts[self._next]
+        start = file_map.starts[self._next] + self._skip_bytes
         end = file_map.starts[stop - 1] + file_map.lengths[stop - 1]
         request = {**headers, "Range": range_header(start, end)}
         response = self._connection.request(target, request)
@@ -76,12 +82,13 @@ class RunReader:
 
     def read_leaf(self, view: memoryview) -> None:
         """Fill `view` with the next leaf's file bytes."""
-        start = self._file.map.starts[self._next]
+        start = self._file.map.starts[self._next] + self._skip_bytes
         if self._position < start:
             self._skip(start - self._position)
         self._connection.read_into(view)
         self._position = start + len(view)
         self._next += 1
+        self._skip_bytes = 0
 
     def _skip(self, count: int) -> None:
         scratch = page_aligned(min(count, SKIP_BYTES))

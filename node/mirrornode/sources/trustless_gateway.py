@@ -101,19 +101,21 @@ class GatewayLane:
         self._run: RunReader | None = None
         self._file: FileOfTransfer | None = None
         self._next = 0
+        self._skip_bytes = 0
 
     @property
     def received_bytes(self) -> int:
         """See `Lane.received_bytes`."""
         return self._connection.received_bytes
 
-    def begin(self, file: FileOfTransfer, first: int, stop: int) -> None:
+    def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
         source = self._source
         self._file, self._next, self._run = file, first, None
+        self._skip_bytes = skip_bytes
         if not source.serves_files:
             return
-        run = RunReader(self._connection, source.source_id, file, first)
+        run = RunReader(self._connection, source.source_id, file, first, skip_bytes)
         try:
             run.open(f"{source.url}/ipfs/{file.root}", WEB_HEADERS, stop)
         except SourceRefused as exc:
@@ -142,12 +144,14 @@ class GatewayLane:
                 source_id=source.source_id,
                 status=response.status,
             )
-        form, length = file_map.leaf_form, len(view)
+        skip_bytes, self._skip_bytes = self._skip_bytes, 0
+        form, length = file_map.leaf_form, skip_bytes + len(view)
         size = response.getheader("Content-Length")
         if size is not None and size != str(leaf_block_size(form, length)):
             raise SourceRefused("the block has a wrong size", source_id=source.source_id)
         for fixed in (leaf_prefix(form, length), None, leaf_suffix(form, length)):
             if fixed is None:
+                connection.read_into(memoryview(bytearray(skip_bytes)))  # a block comes whole
                 connection.read_into(view)
             elif fixed:
                 got = bytearray(len(fixed))

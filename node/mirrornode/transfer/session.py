@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from mirrornode.errors import MirrorError
 from mirrornode.events import GetProgress, SourceState
 from mirrornode.transfer.board import Board
+from mirrornode.transfer.keeper import Keeper
 from mirrornode.transfer.outputs import OutputFile
 from mirrornode.transfer.score import Rate
 from mirrornode.transfer.worker import LaneWorker
@@ -118,11 +119,14 @@ class TransferSession:
         admit = asyncio.create_task(self._admit(offers))
         finish = asyncio.create_task(self._finish_files())
         claim = asyncio.create_task(self._claim_now_and_then())
+        keeper = Keeper(lambda: self._workers)
+        keeper.start()
         try:
             await self._watch((finish, admit, claim), timeout_s)
         finally:
             # First what needs no waiting, in case somebody cancels a second time.
             self.board.close()
+            keeper.stop()
             for task in (admit, claim, finish):
                 task.cancel()
             for worker in self._alive():

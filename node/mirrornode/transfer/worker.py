@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from mirrornode.buffers import page_aligned
@@ -38,6 +39,27 @@ WRONG_BYTES = "sent wrong bytes"
 LACKING_STATUSES = frozenset({404, 410, 416})
 
 
+class _WrongBeginning(Exception):
+    """What an earlier run left of a leaf does not fit to the rest of it."""
+
+
+@dataclass(slots=True)
+class Arriving:
+    """A leaf that a lane is receiving: into `view`, which belongs at `offset` of the output.
+
+    Attributes:
+        began_at_bytes: The lane's `received_bytes` when the first byte of it was awaited.
+        kept: How many bytes of `view` were saved.
+    """
+
+    output: OutputFile
+    leaf: int
+    offset: int
+    view: memoryview
+    began_at_bytes: int
+    kept: int = 0
+
+
 class LaneWorker(threading.Thread):
     """Runs one lane of one source until the board has no more work for it."""
 
@@ -62,6 +84,7 @@ class LaneWorker(threading.Thread):
         self._on_local_failure = on_local_failure
         self._lane: Lane = source.open_lane()
         self._buffer = memoryview(bytearray(0))
+        self.arriving: Arriving | None = None
 
     @property
     def received_bytes(self) -> int:
@@ -90,6 +113,10 @@ class LaneWorker(threading.Thread):
         source_id = self._source.source_id
         try:
             self._fetch(run)
+        except _WrongBeginning:
+            # Nobody's fault but the crash's: once more, whole.
+            self._lane.abort()
+            board.end(run)
         except ContentError as exc:
             log.warning("source banned source=%s reason=%s", source_id, exc)
             self._lane.abort()
@@ -132,14 +159,15 @@ class LaneWorker(threading.Thread):
         if run.stop > file.stop_leaf:
             self._fetch_batch(run)
             return
-        self._lane.begin(file, number, run.stop - file.first_leaf)
+        begun = self._outputs[index].begun.get(number, 0)
+        self._lane.begin(file, number, run.stop - file.first_leaf, begun)
         self._board.answered(run)
         is_sequential = getattr(self._source, "is_sequential", False)
         if is_sequential and not self._board.set_sequential(run):
             self._lane.abort()
             return
-        while self._bring_leaf(run, index) or (is_sequential and self._board.extend(run)):
-            pass
+        while self._bring_leaf(run, index, begun) or (is_sequential and self._board.extend(run)):
+            begun = 0
         self._lane.end()
 
     def _fetch_batch(self, run: Run) -> None:
@@ -154,17 +182,33 @@ class LaneWorker(threading.Thread):
                 break
         lane.end()
 
-    def _bring_leaf(self, run: Run, index: int) -> bool:
-        """Receive, verify, write and report the next leaf; return whether the run goes on."""
+    def _bring_leaf(self, run: Run, index: int, begun: int = 0) -> bool:
+        """Receive, verify, write and report the next leaf; return whether the run goes on.
+
+        Args:
+            begun: How much of the leaf an earlier run has left in the output.
+        """
         file = self._manifest.files[index]
         file_map = file.map
+        output = self._outputs[index]
         number = run.pos - file.first_leaf
+        start = file_map.starts[number]
         view = self._view(file_map.lengths[number])
-        self._lane.read_leaf(view)
+        rest = view[begun:]
+        self.arriving = Arriving(output, number, start + begun, rest, self._lane.received_bytes)
+        try:
+            self._lane.read_leaf(rest)
+        finally:
+            self.arriving = None
+        if begun:
+            output.read_into(view[:begun], start)
         found = leaf_multihash(file_map.leaf_form, file_map.hash_code, view)
         if found != file_map.multihashes[number]:
+            if begun:
+                output.begun.pop(number, None)
+                raise _WrongBeginning
             raise CidMismatch(file_map.leaf_cid(number), f"sent by {self._source.source_id}")
-        self._outputs[index].write(view, file_map.starts[number])
+        output.write(view, start)
         return self._board.arrived(run)
 
     def _view(self, length: int) -> memoryview:
