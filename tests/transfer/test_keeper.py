@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 
 from mirrornode.content.recipe import Recipe
-from mirrornode.transfer.keeper import KEEP_BYTES, Keeper, keep
+from mirrornode.transfer.keeper import KEEP_BYTES, READER_BYTES, Keeper, keep
 from mirrornode.transfer.outputs import OutputFile
 from mirrornode.transfer.worker import Arriving
+from support.forgetful_disk import FailingDisk
 from support.models import model_of
 
 LEAF_BYTES = 100_000
@@ -35,18 +37,28 @@ def held(output: OutputFile) -> bytes:
 def test_leaf_is_saved_as_it_grows(tmp_path: Path) -> None:
     output = opened(tmp_path)
     arriving = second_leaf(output, began_at_bytes=7)
-    keep(arriving, 7 + KEEP_BYTES - 1)
+    keep(arriving, 7 + READER_BYTES + KEEP_BYTES - 1)
     assert held(output) == b""
-    for there in (KEEP_BYTES, 60_000, 60_001, 99_000):
-        keep(arriving, 7 + there)
-    assert held(output) == MODEL.data[LEAF_BYTES:][:99_000]
+    for there in (KEEP_BYTES, 60_000, 60_001, 85_000):
+        keep(arriving, 7 + READER_BYTES + there)
+    assert held(output) == MODEL.data[LEAF_BYTES:][:85_000]
 
 
 def test_leaf_when_its_lane_is_at_the_next_one_then_nothing_goes_beyond_it(tmp_path: Path) -> None:
     output = opened(tmp_path)
     keep(second_leaf(output), 10 * LEAF_BYTES)
-    assert held(output) == MODEL.data[LEAF_BYTES : 2 * LEAF_BYTES]
+    assert held(output) == MODEL.data[LEAF_BYTES : 2 * LEAF_BYTES - READER_BYTES]
     assert not any(output.part.read_bytes()[2 * LEAF_BYTES :])
+
+
+def test_leaf_when_the_disk_refuses_for_a_while_then_nothing_is_left_out(tmp_path: Path) -> None:
+    disk = FailingDisk(write=[errno.ENOSPC, 0])
+    output = OutputFile(MODEL.file, tmp_path / "out.bin", disk)
+    arriving = second_leaf(output)
+    keep(arriving, 50_000)
+    assert held(output) == b""
+    keep(arriving, 60_000)
+    assert held(output) == MODEL.data[LEAF_BYTES:][: 60_000 - READER_BYTES]
 
 
 def test_leaf_when_it_is_verified_meanwhile_then_left_alone(tmp_path: Path) -> None:
@@ -84,4 +96,4 @@ def test_keeper_saves_what_stays_under_way_and_ends(tmp_path: Path) -> None:
     keeper.stop()
     keeper.join(30)
     assert not keeper.is_alive()
-    assert held(output) == MODEL.data[LEAF_BYTES:][:50_000]
+    assert held(output) == MODEL.data[LEAF_BYTES:][: 50_000 - READER_BYTES]

@@ -290,15 +290,13 @@ def test_folder_when_it_is_read_only_then_path_refused(tmp_path: Path) -> None:
 
 def test_leaf_that_is_arriving_is_kept_until_it_came_verified(tmp_path: Path) -> None:
     output = output_of(tmp_path / "out.bin")
-    output.keep(1, memoryview(b"y" * 10), LEAF)  # not open yet: nothing to keep it in
-    assert not output.part.exists()
-    output.open()
-    output.keep(1, memoryview(MODEL.data)[LEAF : LEAF + 500], LEAF)
+    assert output.keep(1, memoryview(MODEL.data)[LEAF : LEAF + 500], LEAF)
     assert output.part.read_bytes()[LEAF : LEAF + 500] == MODEL.data[LEAF : LEAF + 500]
     write_all(output)
-    output.keep(1, memoryview(b"x" * 500), LEAF)  # a copy that lost the race
+    assert not output.keep(1, memoryview(b"x" * 500), LEAF)  # a copy that lost the race
     output.finish()
-    output.keep(2, memoryview(b"x" * 500), 2 * LEAF)
+    assert not output.keep(2, memoryview(b"x" * 500), 2 * LEAF)
+    assert not output.part.exists()
     assert output.path.read_bytes() == MODEL.data
 
 

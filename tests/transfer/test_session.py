@@ -457,6 +457,22 @@ async def test_leaf_when_a_crash_left_its_beginning_then_only_the_rest_comes(
     assert source.sent_bytes == 30_000 + (-6000 if is_right else 4000)
 
 
+async def test_leaf_when_its_beginning_lies_inside_a_run_then_it_is_used_too(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    recipe = Recipe("custom", "size-10000", 8, raw_leaves=True, cid_version=1)
+    model = model_of(80_000, recipe)
+    job = Job(catalog, tmp_path, model)
+    part = bytearray(80_000)
+    for leaf in (0, 3, 4, 7):
+        part[leaf * 10_000 : leaf * 10_000 + 6000] = model.data[leaf * 10_000 :][:6000]
+    job.outputs[0].part.write_bytes(part)
+    source = ScriptedSource("a", model)
+    await job.run(source)
+    job.check()
+    assert source.sent_bytes == 80_000 - 4 * 6000
+
+
 async def test_leaf_when_its_beginning_is_right_and_the_source_lies_then_banned_the_second_time(
     catalog: Catalog, tmp_path: Path
 ) -> None:

@@ -28,7 +28,9 @@ from mirrornode.sources.tls_stream import TlsStream
 CONNECT_TIMEOUT_S = 8.0
 READ_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 60.0  # for a small answer as a whole: 2 MiB at 35 KB/s
-STEP_BYTES = 256 * 1024  # read before the next sign of life
+MAX_STEP_BYTES = 256 * 1024  # read before the next sign of life
+MIN_STEP_BYTES = 16 * 1024
+STEP_S = 0.005  # on a slow line a sign of life comes about so often
 DRAIN_BYTES = 256 * 1024  # cheaper to read than to connect anew
 
 
@@ -64,6 +66,7 @@ class HttpConnection:
         self._sock: socket.socket | None = None
         self._user = threading.get_ident()
         self._aborts = 0
+        self._step_bytes = MAX_STEP_BYTES
         self.received_bytes = 0  # of bodies, in all: a sign of life within a leaf
 
     @property
@@ -104,11 +107,14 @@ class HttpConnection:
         filled = 0
         with self._translated():
             while filled < len(view):
-                count = response.readinto(view[filled : filled + STEP_BYTES])
+                began = time.monotonic()
+                count = response.readinto(view[filled : filled + self._step_bytes])
                 if not count:
                     raise self._gone("the source sent less than it said")
                 filled += count
                 self.received_bytes += count
+                rate = count / max(time.monotonic() - began, 1e-6)
+                self._step_bytes = max(MIN_STEP_BYTES, min(MAX_STEP_BYTES, int(rate * STEP_S)))
 
     def read_next(self, view: memoryview) -> bool:
         """Fill `view` as `read_into`; False when the body had ended, as it should, before it."""

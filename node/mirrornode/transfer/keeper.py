@@ -7,6 +7,7 @@ to the leaf's place in the part, unverified, where the next run finds it; see `J
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from mirrornode.transfer.worker import Arriving
 
-KEEP_EVERY_S = 0.02  # a leaf that comes within this is never touched
-KEEP_BYTES = 16 * 1024  # fewer fresh ones wait for more
+KEEP_EVERY_S = 0.01  # a leaf that comes within this is never touched
+KEEP_BYTES = 4 * 1024  # fewer fresh ones wait for more
+READER_BYTES = io.DEFAULT_BUFFER_SIZE  # counted as received, maybe not in the leaf's buffer yet
 
 
 class SlowReceiver(Protocol):
@@ -60,8 +62,9 @@ def keep(arriving: Arriving, received_bytes: int) -> None:
     The lane goes on meanwhile. It may even have finished: then `OutputFile.keep` does nothing, or
     the lane waits for it before it writes; its buffer is not used for another leaf until then.
     """
-    there = min(received_bytes - arriving.began_at_bytes, len(arriving.view))
+    arrived = received_bytes - arriving.began_at_bytes - READER_BYTES
+    there = min(arrived, len(arriving.view) - READER_BYTES)
     if there - arriving.kept >= KEEP_BYTES:
         fresh = arriving.view[arriving.kept : there]
-        arriving.output.keep(arriving.leaf, fresh, arriving.offset + arriving.kept)
-        arriving.kept = there
+        if arriving.output.keep(arriving.leaf, fresh, arriving.offset + arriving.kept):
+            arriving.kept = there

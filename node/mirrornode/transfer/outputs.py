@@ -102,27 +102,32 @@ class OutputFile:
         finally:
             self._leave()
 
-    def keep(self, leaf: int, view: memoryview, offset: int) -> None:
+    def keep(self, leaf: int, view: memoryview, offset: int) -> bool:
         """Write bytes of a leaf that is still arriving, unverified, for a run after a crash.
 
-        Does nothing when the leaf has been written, or the part is not open; a disk that refuses
-        is told of by `write`.
+        Returns:
+            False when nothing was written: the leaf has come verified, the file is closed, or the
+            disk refuses, which `write` will tell.
         """
         with self._lock:
+            if self._is_sealed or self._written[leaf] or self._keeping is not None:
+                return False
+            if self._descriptor is None:
+                try:
+                    self._descriptor = self._open()
+                except StoreError:
+                    return False
             descriptor = self._descriptor
-            if descriptor is None or self._is_sealed or self._written[leaf]:
-                return
-            if self._keeping is not None:
-                return
             self._keeping = leaf
             self._users += 1
         try:
             self._disk.write(descriptor, view, offset)
         except OSError:
-            pass
+            return False
         finally:
             self._keeping = None
             self._leave()
+        return True
 
     def read_into(self, view: memoryview, offset: int) -> int:
         """Fill `view` with what is at `offset`, verified or not; return how many bytes there were.
@@ -141,6 +146,12 @@ class OutputFile:
             return 0
         finally:
             self._leave()
+
+    def stretch_stop(self, leaf: int, stop: int) -> int:
+        """Return where a request for the leaves `[leaf, stop)` must end: at the next begun one."""
+        if not self.begun:
+            return stop
+        return min((begun for begun in tuple(self.begun) if leaf < begun < stop), default=stop)
 
     def _leave(self) -> None:
         with self._lock:

@@ -154,21 +154,35 @@ class LaneWorker(threading.Thread):
             board.end(run)
 
     def _fetch(self, run: Run) -> None:
-        index, number = self._manifest.locate(run.pos)
-        file = self._manifest.files[index]
-        if run.stop > file.stop_leaf:
+        index, _ = self._manifest.locate(run.pos)
+        if run.stop > self._manifest.files[index].stop_leaf:
             self._fetch_batch(run)
             return
-        begun = self._outputs[index].begun.get(number, 0)
-        self._lane.begin(file, number, run.stop - file.first_leaf, begun)
+        while self._fetch_stretch(run, index):
+            pass
+
+    def _fetch_stretch(self, run: Run, index: int) -> bool:
+        """Bring leaves with one request; return whether the run wants another one.
+
+        A request ends before a leaf of which an earlier run has left the beginning.
+        """
+        file, output = self._manifest.files[index], self._outputs[index]
+        number = run.pos - file.first_leaf
+        stop = output.stretch_stop(number, run.stop - file.first_leaf)
+        begun = output.begun.get(number, 0)
+        self._lane.begin(file, number, stop, begun)
         self._board.answered(run)
         is_sequential = getattr(self._source, "is_sequential", False)
         if is_sequential and not self._board.set_sequential(run):
             self._lane.abort()
-            return
-        while self._bring_leaf(run, index, begun) or (is_sequential and self._board.extend(run)):
-            begun = 0
+            return False
+        goes_on = self._bring_leaf(run, index, begun)
+        while (goes_on and (is_sequential or run.pos < file.first_leaf + stop)) or (
+            is_sequential and self._board.extend(run)
+        ):
+            goes_on = self._bring_leaf(run, index)
         self._lane.end()
+        return goes_on
 
     def _fetch_batch(self, run: Run) -> None:
         """Bring small files, each of one leaf, with one request."""
