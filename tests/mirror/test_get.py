@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mirrornode.content.cid import Cid
+from mirrornode.content.cid import DAG_PB, Cid
 from mirrornode.errors import (
     CidMismatch,
     Incomplete,
@@ -152,10 +152,91 @@ async def test_file_when_a_peer_names_a_wrong_root_for_a_sha256_then_mismatch(
             return encode_ticket(Ticket(*fields, ticket.life_s, (holding,)))
 
         liar.swarm.serve(PROTOCOL, lie)
-        with pytest.raises(CidMismatch):
-            await fetch(taker, str(wanted), tmp_path / "out.bin", peers=(liar.address,))
+        with pytest.raises(CidMismatch, match=liar.source_id):
+            await fetch(
+                taker, str(wanted), tmp_path / "out.bin", peers=(liar.address,), timeout_s=AT_ONCE_S
+            )
         assert taker.catalog.find_alias(wanted.multihash) is None
     assert (tmp_path / "out.bin").exists() == (is_there_already and claim == "another file")
+
+
+def names_a_wrong_root(liar: Peer, root: Cid, size_bytes: int) -> asyncio.Event:
+    """Let a peer name `root` whatever it is asked for; the event tells when it did."""
+    has_lied = asyncio.Event()
+
+    async def lie(peer_id: str, request: bytes) -> bytes:
+        ticket = await liar.plane.ticket(peer_id=peer_id)
+        holding = Holding(decode_request(request)[0], root, size_bytes)
+        fields = (ticket.scheme, ticket.port, ticket.hosts, ticket.cert_sha256, ticket.bearer)
+        has_lied.set()
+        return encode_ticket(Ticket(*fields, ticket.life_s, (holding,)))
+
+    liar.swarm.serve(PROTOCOL, lie)
+    return has_lied
+
+
+@pytest.mark.parametrize("claim", ["another file", "an empty folder", "a root without a tree"])
+async def test_file_when_a_liar_is_first_then_the_next_root_is_tried_and_the_liar_named(
+    tmp_path: Path, claim: str
+) -> None:
+    data, other = content(12 * LEAF), content(9 * LEAF)
+    async with nodes(tmp_path, "liar", "honest", "taker") as (liar, honest, taker):
+        honest.share(write(tmp_path / "m.bin", data))
+        if claim == "another file":
+            root = Cid.parse(liar.share(write(tmp_path / "other.bin", other)))
+        elif claim == "an empty folder":
+            (tmp_path / "folder").mkdir()
+            root = Cid.parse(liar.share(tmp_path / "folder"))
+        else:
+            root = Cid.v1(DAG_PB, b"\x12\x20" + hashlib.sha256(b"nobody has this").digest())
+        has_lied = names_a_wrong_root(liar, root, len(other))
+
+        async def answer_second(peer_id: str, request: bytes) -> bytes | None:
+            await has_lied.wait()
+            return await honest.plane.office.answer(peer_id, request)
+
+        honest.swarm.serve(PROTOCOL, answer_second)
+        alias = Cid.raw_sha256(hashlib.sha256(data).digest())
+        got = await fetch(
+            taker, str(alias), tmp_path / "out.bin", peers=(liar.address, honest.address),
+            timeout_s=4.0,
+        )  # fmt: skip
+    assert (tmp_path / "out.bin").read_bytes() == data
+    if claim != "a root without a tree":  # who had it may have left: that is no lie
+        assert set(got.bad_sources) <= {liar.source_id}
+
+
+async def test_folder_when_the_disk_refuses_a_name_then_the_rest_comes(tmp_path: Path) -> None:
+    # Here a path has at most 4095 bytes, others have tighter limits; IPFS has none.
+    name = "n" * 250
+    files = {"a.json": content(300), name: content(400), "z.bin": content(5000)}
+    for path, data in files.items():
+        write(tmp_path / "model" / path, data)
+    out = tmp_path
+    while len(str(out)) < 4095 - 250:
+        out /= "d" * min(200, 4095 - 50 - len(str(out)))
+    async with nodes(tmp_path, "seed", "taker") as (seed, taker):
+        cid = seed.share(tmp_path / "model")
+        events: list[Event] = []
+        with pytest.raises(Incomplete) as caught:
+            await fetch(taker, cid, out, peers=(seed.address,), events=events)
+    assert caught.value.missing == (name,)
+    assert (out / "a.json").read_bytes() == files["a.json"]
+    assert (out / "z.bin").read_bytes() == files["z.bin"]
+    assert any(isinstance(event, Note) and "too long" in event.text for event in events)
+
+
+async def test_folder_when_files_are_gone_at_the_only_seed_then_no_long_wait(
+    tmp_path: Path,
+) -> None:
+    async with nodes(tmp_path, "seed", "taker") as (seed, taker):
+        cid = seed.share(write_folder(tmp_path / "model"))
+        (tmp_path / "model" / "tokenizer.json").unlink()
+        overwrite(tmp_path / "model" / "config.json", b"changed since")
+        with pytest.raises(Incomplete) as caught:  # long before the test's own time is over
+            await fetch(taker, cid, tmp_path / "out", peers=(seed.address,), timeout_s=1000.0)
+    assert set(caught.value.missing) == {"config.json", "tokenizer.json"}
+    assert (tmp_path / "out/deep/er/weights.bin").read_bytes() == FILES["deep/er/weights.bin"]
 
 
 async def test_seed_when_it_lies_then_named_and_the_other_one_delivers(tmp_path: Path) -> None:

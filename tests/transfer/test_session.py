@@ -484,3 +484,30 @@ async def test_leaf_when_its_beginning_is_right_and_the_source_lies_then_banned_
     job.check()
     assert len(liar.sent) <= 3
     assert received(outcome).get("fake:liar", 0) == 0
+
+
+async def test_transfer_when_every_source_lacks_the_rest_then_it_ends_soon(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    job = Job(catalog, tmp_path, hopeless_s=AT_ONCE_S)
+    lacking = ScriptedSource("lacking", MODEL, "bb" + "N" * 99)
+    banned = ScriptedSource("banned", MODEL, "F")
+    outcome = await job.run(lacking, banned, timeout_s=PATIENT_S)
+    assert outcome.is_hopeless
+    assert outcome.unfinished
+
+
+@pytest.mark.parametrize("hope", ["one is fetching itself", "one failed and may come back"])
+async def test_transfer_when_a_source_may_get_the_rest_then_it_is_waited_for(
+    catalog: Catalog, tmp_path: Path, hope: str
+) -> None:
+    job = Job(catalog, tmp_path, hopeless_s=0.0)
+    some = bytearray(MODEL.manifest.leaves)
+    if hope == "one is fetching itself":
+        other: Source | Offer = Offer(ScriptedSource("partial", MODEL), some)
+    else:
+        other = ScriptedSource("weak", MODEL, "E" * 99)
+    lacking = ScriptedSource("lacking", MODEL, "N" * 99)
+    outcome = await job.session().run(offers(lacking, other), 2 * AT_ONCE_S)
+    assert not outcome.is_hopeless
+    assert outcome.unfinished

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mirrornode.mirror.shared_get import SharedGets
+
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
+    from mirrornode.mirror.one_transfer import SharedOffers
     from mirrornode.transfer.session import TransferSession
     from mirrornode.wire.ranges import Run
 
@@ -29,13 +32,23 @@ class PartialFile:
     runs: tuple[Run, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A session that brings the same target, and began before."""
+
+    session: TransferSession
+    offers: SharedOffers
+
+
 class ActiveTransfers:
     """The sessions of this node, by the multihash of every file they bring."""
 
     def __init__(self) -> None:
+        self.gets = SharedGets()
         # Lists: one target may be fetched to two places at once.
         self._by_file: dict[bytes, list[tuple[TransferSession, int]]] = {}
         self._sessions: list[TransferSession] = []
+        self._running: list[Ahead] = []
         self._served_at = -QUIET_S
 
     def add(self, session: TransferSession) -> None:
@@ -47,12 +60,26 @@ class ActiveTransfers:
     def remove(self, session: TransferSession) -> None:
         """Forget a session that ended."""
         self._sessions.remove(session)
+        self._running = [run for run in self._running if run.session is not session]
         for multihash in {file.root.multihash for file in session.manifest.files}:
             others = [found for found in self._by_file[multihash] if found[0] is not session]
             if others:
                 self._by_file[multihash] = others
             else:
                 del self._by_file[multihash]
+
+    def start(self, session: TransferSession, offers: SharedOffers) -> None:
+        """Add a session that shares its blocks with others of the same target."""
+        self._running.append(Ahead(session, offers))
+        self.add(session)
+
+    def ahead_of(self, session: TransferSession) -> Ahead | None:
+        """Return the first session of the same target, None when that is `session`."""
+        first = next((run for run in self._running if _same_leaves(run.session, session)), None)
+        return None if first is None or first.session is session else first
+
+    def is_running(self, session: TransferSession) -> bool:
+        return session in self._sessions
 
     def partial(self, multihash: bytes) -> PartialFile | None:
         """Return what is there of a file in transfer, None when it is not in transfer."""
@@ -84,3 +111,13 @@ class ActiveTransfers:
     @property
     def sessions(self) -> list[TransferSession]:
         return list(self._sessions)
+
+
+def _same_leaves(one: TransferSession, other: TransferSession) -> bool:
+    """Tell whether two sessions bring the same files; each may leave out what its disk refuses."""
+    left, right = one.manifest, other.manifest
+    return (left.target, left.leaves, len(left.files)) == (
+        right.target,
+        right.leaves,
+        len(right.files),
+    )

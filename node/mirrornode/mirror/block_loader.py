@@ -170,6 +170,11 @@ class BlockLoader:
                     source.source_id, 0
                 ) + len(payload)
 
+    def ban(self, source_id: str, reason: str) -> None:
+        """Never ask this source again, and name it among the bad ones."""
+        self._sources = [s for s in self._sources if s.source_id != source_id]
+        self.bad_sources[source_id] = reason
+
     def _drop(self, source: BlockSource, reason: str, *, is_bad: bool) -> None:
         self._sources = [s for s in self._sources if s is not source]
         if is_bad:

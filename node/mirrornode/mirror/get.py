@@ -8,9 +8,12 @@ has the whole file, `rebuild` takes over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import logging
+import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +22,7 @@ from mirrornode.content.cid import RAW, SHA2_256, Cid
 from mirrornode.content.walk import TreeEntry, resolve_path, run_walk_async, walk_tree
 from mirrornode.errors import (
     CidMismatch,
+    ContentError,
     Incomplete,
     MirrorError,
     NoProviders,
@@ -27,11 +31,12 @@ from mirrornode.errors import (
 )
 from mirrornode.events import Event, GetProgress, Got, Note
 from mirrornode.mirror.block_loader import BlockLoader
-from mirrornode.mirror.on_disk import OnDisk, local_offer, look_at_outputs
+from mirrornode.mirror.on_disk import OnDisk, impossible_paths, local_offer, look_at_outputs
+from mirrornode.mirror.one_transfer import SharedOffers
 from mirrornode.mirror.rebuild import rebuild
 from mirrornode.mirror.record import record_files, record_root
 from mirrornode.mirror.source_feed import SourceFeed
-from mirrornode.mirror.target import choose_output, parse_target
+from mirrornode.mirror.target import Target, choose_output, parse_target
 from mirrornode.mirror.tree_writer import make_folders, make_symlinks
 from mirrornode.sources.web import public_url
 from mirrornode.transfer.journal import Journal
@@ -47,8 +52,11 @@ if TYPE_CHECKING:
     from mirrornode.routing.find import Finder
     from mirrornode.store.catalog import Catalog
 
+log = logging.getLogger(__name__)
+
 REBUILD_AFTER_S = 4.0  # how long peers may show themselves before a plain URL has to do
 MISSING_SHOWN = 5
+ANOTHER_FILE = "is another file's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +102,36 @@ async def get(ports: GetPorts, request: GetRequest, emit: Callable[[Event], None
 
     Cancelling leaves a state that the same request resumes.
     """
-    job = _Get(ports, request, emit)
-    feeding = asyncio.create_task(job.feed.run(request.peers, request.mirrors))
-    work = asyncio.create_task(job.run())
-    try:
-        await asyncio.wait([feeding, work], return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            feeding.result()  # the feed ends only by an error in the user's addresses
-        return await work
-    finally:
-        for task in (feeding, work):
-            task.cancel()
-        job.close()
-        await asyncio.gather(feeding, work, return_exceptions=True)
+    target = parse_target(request.target)
+    return await ports.active.gets.run(
+        str(target),
+        _place(target, request),
+        lambda tell: _Get(ports, request, tell),
+        emit,
+        peers=request.peers,
+        mirrors=request.mirrors,
+    )
+
+
+def _place(target: Target, request: GetRequest) -> Path:
+    """Return where the user wants the target, as far as that is known before its kind is."""
+    return Path(os.path.abspath(request.folder / (request.destination or target.name)))
+
+
+class _WrongRoot(Exception):
+    """A root that peers named for a whole-file SHA-256 does not lead to that file, for this reason.
+
+    Attributes:
+        is_lie: It is proven that whoever named it was wrong.
+    """
+
+    def __init__(self, reason: str, *, is_lie: bool = True) -> None:
+        super().__init__(reason)
+        self.is_lie = is_lie
 
 
 class _Get:
-    """One run of `get`."""
+    """One run of `get`, for one caller or for several."""
 
     def __init__(self, ports: GetPorts, request: GetRequest, emit: Callable[[Event], None]) -> None:
         self._ports = ports
@@ -122,28 +143,68 @@ class _Get:
         self._loader = BlockLoader(ports.shelf.read_block, catalog.put_blocks, request.timeout_s)
         self.feed = SourceFeed(ports.finder, self._target.cid, self._loader, emit)
         self._sha256: bytes | None = None  # of the whole file, when that is what was asked for
-
-    def close(self) -> None:
-        """Break off what threads are still waiting for, so that nobody waits for them."""
-        self._loader.close()
+        self._named_root: Cid | None = None  # what peers say that file's root is
+        self._addresses = {*request.peers, *request.mirrors}
 
     async def run(self) -> Got:
+        """Find sources and bring the target; for `SharedGets`."""
+        request = self._request
+        feeding = asyncio.create_task(self.feed.run(request.peers, request.mirrors))
+        work = asyncio.create_task(self._bring_from_right_root())
+        try:
+            await asyncio.wait([feeding, work], return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                feeding.result()  # the feed ends only by an error in the user's addresses
+            return await work
+        finally:
+            for task in (feeding, work):
+                task.cancel()
+            # Break off what threads are still waiting for, so that nobody waits for them.
+            self._loader.close()
+            await asyncio.gather(feeding, work, return_exceptions=True)
+
+    async def find_more(self, peers: Sequence[str], mirrors: Sequence[str]) -> None:
+        """Look at further addresses until cancelled; for `SharedGets`."""
+        new_peers = [address for address in peers if address not in self._addresses]
+        new_mirrors = [url for url in mirrors if url not in self._addresses]
+        self._addresses.update(new_peers, new_mirrors)
+        if new_peers or new_mirrors:
+            await self.feed.run(new_peers, new_mirrors)
+        await asyncio.Event().wait()
+
+    async def _bring_from_right_root(self) -> Got:
+        """Try every root that is named for a whole-file SHA-256 until one is right."""
         self._emit(GetProgress("finding", 0, 0, 0, 0.0))
-        entries = await self._structure()
+        while True:
+            try:
+                return await self._bring()
+            except _WrongRoot as wrong:
+                await self._reject_root(wrong)
+
+    async def _bring(self) -> Got:
+        try:
+            entries = await self._structure()
+        except (ContentError, NoProviders) as exc:
+            if self._named_root is None:
+                raise
+            is_lie = isinstance(exc, ContentError)
+            raise _WrongRoot("has no tree of a file", is_lie=is_lie) from exc
         if entries is None:
             return await self._rebuild()
         if self._sha256 is not None and _root_of(entries).kind != "file":
-            raise CidMismatch(self._target.cid, "the root a peer named for it is no file")
-        manifest = make_manifest(_root_of(entries).cid, entries)
+            raise _WrongRoot("is no file")
         output = self._choose_output(is_file=_root_of(entries).kind != "directory")
+        impossible = await asyncio.to_thread(impossible_paths, output, entries)
+        entries = [entry for entry in entries if entry.path not in impossible]
+        manifest = make_manifest(_root_of(entries).cid, entries)
         outputs = lay_out(manifest, output)
         self._emit(GetProgress("structure", 0, manifest.size_bytes, 0, 0.0, 0, len(outputs)))
         on_disk = await asyncio.to_thread(self._prepare, manifest, output, outputs)
         outcome = await self._transfer(manifest, outputs, on_disk.done, on_disk.size_bytes)
         bad = {s.source_id: s.reason for s in outcome.sources if s.state == "banned"}
         bad.update(self._loader.bad_sources)
-        if outcome.unfinished:
-            raise self._why_unfinished(manifest, outcome)
+        if outcome.unfinished or impossible:
+            raise self._why_unfinished(manifest, outcome, impossible)
         await asyncio.to_thread(self._finish, manifest, output)
         received = dict(self._loader.bytes_by_source)
         for state in outcome.sources:
@@ -166,11 +227,13 @@ class _Get:
     async def _structure(self) -> Sequence[TreeEntry] | None:
         """Return the verified tree of the target; None when only a plain URL can help."""
         walking = asyncio.create_task(self._walk())
-        grace = time.monotonic() + min(REBUILD_AFTER_S, self._request.timeout_s / 2)
+        grace = time.monotonic() + self._grace_s
         try:
             while not walking.done():
                 await asyncio.wait([walking], timeout=0.1)
                 is_stuck = self._loader.is_waiting and time.monotonic() > grace
+                if is_stuck and self._named_root is not None and self.feed.named.best() is not None:
+                    raise _WrongRoot("has a tree that nobody gives", is_lie=False)
                 if is_stuck and self.feed.file_urls and not self._target.path:
                     return None
             return await walking
@@ -193,18 +256,49 @@ class _Get:
             self._sha256 = cid.digest
             return known
         loading = asyncio.create_task(self._loader.load([cid]))
-        alias = self.feed.alias
+        naming = asyncio.create_task(self.feed.named.wait())
         try:
-            both: set[asyncio.Future[Any]] = {loading, alias}
+            both: set[asyncio.Task[Any]] = {loading, naming}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if alias.done() and not (loading.done() and loading.exception() is None):
+            if naming.done() and not (loading.done() and loading.exception() is None):
                 self._sha256 = cid.digest
-                return alias.result()
+                self._named_root = naming.result()
+                return self._named_root
             await loading
             return cid
         finally:
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
+            for task in (loading, naming):
+                task.cancel()
+            await asyncio.gather(loading, naming, return_exceptions=True)
+
+    async def _reject_root(self, wrong: _WrongRoot) -> None:
+        """Blame those who named the root that was tried, and wait a little for another one.
+
+        Raises:
+            CidMismatch: No other root is known, nor a URL of the whole file.
+            NoProviders: As that, but nobody has lied.
+        """
+        root, self._named_root, self._sha256 = self._named_root, None, None
+        named = self.feed.named
+        if root is not None:
+            for source_id in named.reject(root):
+                if wrong.is_lie:
+                    log.warning("source banned source=%s reason=named a wrong root", source_id)
+                    self._loader.ban(source_id, f"named a root that {wrong}")
+        if root is not None and (named.best() is not None or self.feed.file_urls):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._grace_s):
+                await named.wait()
+                return
+        if not wrong.is_lie and isinstance(wrong.__cause__, MirrorError):
+            raise wrong.__cause__
+        blamed = ", ".join(self._loader.bad_sources) or "this node's catalog"
+        raise CidMismatch(self._target.cid, f"the root that {blamed} named for it {wrong}")
+
+    @property
+    def _grace_s(self) -> float:
+        return min(REBUILD_AFTER_S, self._request.timeout_s / 2)
 
     def _choose_output(self, *, is_file: bool) -> Path:
         request = self._request
@@ -239,21 +333,28 @@ class _Get:
             on_finished=lambda batch: record_files(catalog, batch),
             own_id=f"peer:{self._ports.finder.peer_id}",
         )
+
+        def is_wanted(offer: Offer) -> bool:
+            # What was offered for a root that turned out wrong, or by who named it, is of no use.
+            is_bad = offer.source.source_id in self._loader.bad_sources
+            fits = offer.available is None or len(offer.available) == manifest.leaves
+            return fits and not is_bad
+
         self.feed.attach(manifest)
         refreshing = asyncio.create_task(self.feed.refresh_partial())
-        active.add(session)
+        offers = SharedOffers(active, session, is_wanted)
+        active.start(session, offers)
         try:
-            return await session.run(self._offers(local), self._request.timeout_s)
+            found = offers.offers(local, self.feed.offers())
+            return await session.run(found, self._request.timeout_s)
+        except CidMismatch as exc:
+            if self._sha256 is None:
+                raise
+            raise _WrongRoot(ANOTHER_FILE) from exc
         finally:
             active.remove(session)
             refreshing.cancel()
             await asyncio.gather(refreshing, return_exceptions=True)
-
-    async def _offers(self, local: Offer | None) -> AsyncIterator[Offer]:
-        if local is not None:
-            yield local
-        async for offer in self.feed.offers():
-            yield offer
 
     def _check_whole(self, output: OutputFile) -> None:
         """Compare a complete file with the SHA-256 the user asked for, if that was the target."""
@@ -267,7 +368,8 @@ class _Get:
             raise PathRefused(path, "read", exc.strerror or str(exc)) from exc
         if found != self._sha256:
             output.part.unlink(missing_ok=True)
-            raise CidMismatch(self._target.cid, "the root a peer named for it is another file's")
+            self._ports.catalog.close_transfer(output.file.root, output.path)
+            raise CidMismatch(self._target.cid, ANOTHER_FILE)
 
     # -- end -------------------------------------------------------------------------------------
 
@@ -286,16 +388,23 @@ class _Get:
         record_root(self._ports.catalog, manifest, output, output.name)
         self._ports.announce()
 
-    def _why_unfinished(self, manifest: Manifest, outcome: Outcome) -> MirrorError:
+    def _why_unfinished(
+        self, manifest: Manifest, outcome: Outcome, impossible: Mapping[str, str]
+    ) -> MirrorError:
         """Return the one error that says what a user needs to know."""
         missing = tuple(output.file.path for output in outcome.unfinished)
-        if len(missing) < len(manifest.files):
+        missing += tuple(impossible)
+        total = len(manifest.files) + len(impossible)
+        if impossible:
+            path, reason = next(iter(impossible.items()))
+            self._emit(Note(f"cannot be written here: {path} ({reason})", "warning"))
+        if len(missing) < total:
             shown = ", ".join(missing[:MISSING_SHOWN])
             more = (
                 f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
             )
             return Incomplete(
-                f"{len(missing)} of {len(manifest.files)} files are missing: {shown}{more}; "
+                f"{len(missing)} of {total} files are missing: {shown}{more}; "
                 "what has arrived is kept, the same command goes on from there",
                 missing,
             )
@@ -306,6 +415,8 @@ class _Get:
         why = "; ".join(f"{state.source_id}: {state.reason or state.state}" for state in tried[:4])
         if all(state.reason == WRONG_BYTES for state in tried):
             return CidMismatch(self._target.cid, f"only bad sources were found ({why}); {kept}")
+        if outcome.is_hopeless:
+            return SourceGone(f"every source that was found lacks it ({why}); {kept}")
         return SourceGone(f"no source delivered for {self._request.timeout_s:g} s ({why}); {kept}")
 
     async def _rebuild(self) -> Got:

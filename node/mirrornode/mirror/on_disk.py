@@ -4,8 +4,10 @@ in other files. All of it is used before the network is asked, none of it unveri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirrornode.sources.local import LocalSource
@@ -13,6 +15,7 @@ from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.session import Offer
 
 if TYPE_CHECKING:
+    from mirrornode.content.walk import TreeEntry
     from mirrornode.store.catalog import Catalog
     from mirrornode.transfer.manifest import Manifest
     from mirrornode.transfer.outputs import OutputFile
@@ -52,6 +55,25 @@ def look_at_outputs(catalog: Catalog, manifest: Manifest, outputs: Sequence[Outp
     return OnDisk(done, size_bytes)
 
 
+def impossible_paths(output: Path, entries: Sequence[TreeEntry]) -> dict[str, str]:
+    """Return which paths of a tree this disk cannot have, and why. Blocking.
+
+    Such as names that are too long for it, or have characters it does not allow: everything else
+    of the tree can be had.
+    """
+    impossible = {}
+    for entry in entries:
+        if not entry.path:
+            continue
+        try:
+            os.lstat(output / entry.path)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue  # what can be said of these is said when they are made
+        except (OSError, ValueError) as exc:
+            impossible[entry.path] = getattr(exc, "strerror", None) or str(exc)
+    return impossible
+
+
 def local_offer(catalog: Catalog, manifest: Manifest, done: bytearray) -> Offer | None:
     """Return this disk as a source for leaves that other files hold, None if there are none."""
     missing = [
@@ -69,4 +91,6 @@ def local_offer(catalog: Catalog, manifest: Manifest, done: bytearray) -> Offer 
             if multihash in found:
                 slices[multihash] = found[multihash]
                 available[leaf] = 1
-    return Offer(LocalSource(slices), available, reads_from_start=True) if slices else None
+    if not slices:
+        return None
+    return Offer(LocalSource(slices), available, reads_from_start=True, may_grow=False)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from mirrornode.errors import MirrorError, SourceGone, SourceTooSlow
 from mirrornode.events import Note
+from mirrornode.mirror.named_roots import NamedRoots
 from mirrornode.routing.find import ASK_TIMEOUT_S, Finder, Found, split_peer
 from mirrornode.sources.http_file import HttpFileSource
 from mirrornode.sources.peer import PeerSource
@@ -56,7 +57,7 @@ class SourceFeed:
         self._manifest: Manifest | None = None
         self._offers: asyncio.Queue[Offer] = asyncio.Queue()
         self.file_urls: list[HttpFileSource] = []
-        self.alias: asyncio.Future[Cid] = self._loop.create_future()
+        self.named = NamedRoots()
 
     async def run(self, peers: Sequence[str], mirrors: Sequence[str]) -> None:
         """Find peers and look at mirrors until cancelled.
@@ -121,8 +122,8 @@ class SourceFeed:
 
     def _add_peer(self, found: Found) -> None:
         for holding in found.ticket.holdings:
-            if holding.root != holding.asked and not self.alias.done():
-                self.alias.set_result(holding.root)
+            if holding.asked == self._target and holding.root != holding.asked:
+                self.named.add(holding.root, f"peer:{found.peer_id}")
         source = PeerSource(
             found.peer_id,
             found.ticket,

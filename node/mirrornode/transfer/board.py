@@ -84,6 +84,7 @@ class Board:
         self._is_closed = False
         self._last_arrival = clock()
         self._dirty: set[int] = set()
+        self._may_grow: dict[str, bool] = {}  # by source: whether it may get what it lacks
 
     # -- lanes -----------------------------------------------------------------------------------
 
@@ -163,9 +164,12 @@ class Board:
         cursor: int,
         max_batch: int = 0,
         max_lanes: int = FIRST_LANES,
+        *,
+        may_grow: bool = False,
     ) -> None:
         """Admit or revive a source; a source that just arrived counts as a sign of life."""
         with self._changed:
+            self._may_grow[source_id] = may_grow
             self._plan.add_source(
                 source_id,
                 available=available,
@@ -175,9 +179,12 @@ class Board:
             )
             self._last_arrival = self._clock()
 
-    def set_available(self, source_id: str, available: bytearray | None) -> None:
+    def set_available(
+        self, source_id: str, available: bytearray | None, *, may_grow: bool = False
+    ) -> None:
         """Replace what a partial source is known to have."""
         with self._work:
+            self._may_grow[source_id] = may_grow
             self._plan.set_available(source_id, available)
             self._work.notify_all()
 
@@ -220,6 +227,27 @@ class Board:
                 for source_id in source_ids
             )
             return Snapshot(self._done_bytes, plan.left, self._last_arrival, states)
+
+    def done_map(self) -> bytes:
+        """Return one byte a leaf, 1 where it is verified and written."""
+        with self._changed:
+            return bytes(self._plan.done)
+
+    def is_hopeless(self) -> bool:
+        """Tell whether all sources have said that they lack what is missing, and will go on so.
+
+        One that failed may come back, one that is still fetching may get it: then there is hope.
+        """
+        with self._changed:
+            if not self._may_grow or self._plan.is_complete:
+                return False
+            for source_id, may_grow in self._may_grow.items():
+                state = self._plan.state(source_id)
+                if state == "banned":
+                    continue
+                if may_grow or state == "failed" or self._plan.has_any(source_id):
+                    return False
+            return True
 
     def have_runs(self, index: int) -> list[ByteRun]:
         """Return the verified byte runs of a file that is still in transfer."""

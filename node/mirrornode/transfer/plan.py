@@ -118,6 +118,13 @@ class Plan:
         if not source.is_banned:
             self._todo.set_available(source.holding, available)
 
+    def has_any(self, source_id: str) -> bool:
+        """Tell whether a source has any leaf that is still missing, as far as it is known."""
+        available = self._sources[source_id].holding.available
+        if available is None:
+            return self.left > 0
+        return any(available.find(1, lo, hi) >= 0 for lo, hi in _gaps(self.done, 0, self.leaves))
+
     def lacks(self, run: Run) -> None:
         """Note that a source answered "not here" for the rest of a run, in one file.
 
@@ -226,7 +233,9 @@ class Plan:
         return run
 
     def answered(self, run: Run, now: float) -> None:
-        """Note that the source has begun to answer the request for a run."""
+        """Note that the source has begun to answer the (first) request for a run."""
+        if run.is_answered:
+            return
         self._sources[run.source_id].score.answered(now - run.began_at)
         run.is_answered = True
         run.last_at = now

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_S = 0.2
+HOPELESS_S = 5.0  # how long sources that nobody knows of yet may take, when all others lack it
 CLAIM_EVERY_S = 5.0  # the sync window: what a power cut may cost
 FINISHERS = 8  # small files wait for the disk together, not one after the other
 JOIN_S = 5.0
@@ -43,6 +44,12 @@ class Offer:
     source: Source
     available: bytearray | None = None
     reads_from_start: bool = False  # far servers may ignore ranges: begin with the first leaf
+    may_grow: bool = True  # what `available` lacks may come: the source is fetching, too
+
+    @property
+    def may_get_more(self) -> bool:
+        """Whether a later offer of this source may have more."""
+        return self.may_grow and self.available is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +59,12 @@ class Outcome:
     Attributes:
         sources: Final state of every source that was admitted.
         unfinished: Outputs that lack leaves; empty when all is done.
+        is_hopeless: Every source said that it lacks what is missing.
     """
 
     sources: tuple[SourceState, ...]
     unfinished: tuple[OutputFile, ...]
+    is_hopeless: bool = False
 
 
 class TransferSession:
@@ -74,10 +83,12 @@ class TransferSession:
         on_finished: Callable[[Sequence[OutputFile]], None],
         in_order: bool = False,
         own_id: str = "",
+        hopeless_s: float = HOPELESS_S,
     ) -> None:
         """Prepare.
 
         Args:
+            hopeless_s: How long to wait for new sources when those that are known lack the rest.
             done: One byte a leaf of the manifest, 1 where the outputs hold it; taken over.
             check_whole: Called in a thread with each complete file before it gets its final
                 name, or with one that has it already; raises when the whole is not what was
@@ -96,6 +107,7 @@ class TransferSession:
         self._on_finished = on_finished
         self._sources: dict[str, Source] = {}
         self._workers: dict[str, list[LaneWorker]] = {}
+        self._hopeless_s = hopeless_s
         self._failure: MirrorError | None = None
         self._files_done = 0
         self._rate = Rate()
@@ -109,7 +121,8 @@ class TransferSession:
     async def run(self, offers: AsyncIterator[Offer], timeout_s: float) -> Outcome:
         """Bring every leaf, from whatever `offers` yields, and finish every file.
 
-        Returns early, with `unfinished` files, when nothing has arrived for `timeout_s`.
+        Returns early, with `unfinished` files, when nothing has arrived for `timeout_s`, or soon
+        after every source has said that it lacks what is missing.
 
         Raises:
             StoreError: This machine's disk failed.
@@ -119,7 +132,7 @@ class TransferSession:
         admit = asyncio.create_task(self._admit(offers))
         finish = asyncio.create_task(self._finish_files())
         claim = asyncio.create_task(self._claim_now_and_then())
-        keeper = Keeper(lambda: self._workers)
+        keeper = Keeper(self._alive)
         keeper.start()
         try:
             await self._watch((finish, admit, claim), timeout_s)
@@ -138,7 +151,7 @@ class TransferSession:
             raise self._failure
         snapshot = self.board.snapshot(list(self._sources))
         unfinished = tuple(output for output in self.outputs if not output.is_finished)
-        return Outcome(snapshot.sources, unfinished)
+        return Outcome(snapshot.sources, unfinished, self.board.is_hopeless())
 
     def update(self, source_id: str, available: bytearray | None) -> None:
         """Replace what a partial source is known to have."""
@@ -153,7 +166,9 @@ class TransferSession:
             if source_id in self._sources:
                 state = self.board.state(source_id)
                 if state in ("active", "idle"):
-                    self.board.set_available(source_id, offer.available)
+                    self.board.set_available(
+                        source_id, offer.available, may_grow=offer.may_get_more
+                    )
                 if state != "failed":
                     continue
             self._sources[source_id] = source
@@ -163,6 +178,7 @@ class TransferSession:
                 self._next_cursor(offer),
                 source.max_batch,
                 source.max_lanes,
+                may_grow=offer.may_get_more,
             )
             self._start_lanes(source)
             log.info("source admitted source=%s", source_id)
@@ -207,6 +223,7 @@ class TransferSession:
         finish, *others = tasks
         last_bytes, last_at = self.board.snapshot(()).done_bytes, time.monotonic()
         signs, last_sign = 0, last_at
+        hopeful_at = last_at
         while not finish.done():
             await asyncio.wait([finish], timeout=TICK_S)
             for task in others:
@@ -238,6 +255,10 @@ class TransferSession:
             # A leaf may take long on a slow line: bytes that arrive count as well.
             alive_at = max(snapshot.last_arrival, last_sign)
             if snapshot.leaves_left and now - alive_at > timeout_s:
+                return
+            if not self.board.is_hopeless():
+                hopeful_at = now
+            elif now - hopeful_at > self._hopeless_s:
                 return
         await finish
 
