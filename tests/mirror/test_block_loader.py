@@ -184,3 +184,22 @@ async def test_source_with_a_bug_is_not_hidden() -> None:
     async with loader_with(Broken("a")) as (loader, _):
         with pytest.raises(ZeroDivisionError):
             await loader.load(CIDS[:1])
+
+
+class RestingBlocks(FakeBlocks):
+    """Overloaded: asks to be left alone for a minute."""
+
+    def fetch_blocks(self, cids: Sequence[Cid]) -> list[bytes | None]:
+        self.calls.append(len(cids))
+        raise SourceRefused("answered 429", status=429, retry_after_s=60.0)
+
+
+async def test_source_when_it_asks_for_rest_then_left_alone_and_named_in_the_end() -> None:
+    resting, lacking = RestingBlocks("resting"), FakeBlocks("other", "lacking")
+    async with loader_with(resting, lacking, timeout_s=AT_ONCE_S) as (loader, _):
+        for _ in range(2):
+            with pytest.raises(NoProviders) as caught:
+                await loader.load(CIDS[:1])
+            assert "fake:resting answered 429; fake:other does not have it" in str(caught.value)
+    assert len(resting.calls) == 1
+    assert len(lacking.calls) > 1

@@ -222,3 +222,17 @@ def test_peer_address_when_it_is_none_then_target_error(address: str) -> None:
 
 def test_peer_address_is_split() -> None:
     assert split_peer("/ip4/1.2.3.4/tcp/1/p2p/12D3Koo") == ("12D3Koo", "/ip4/1.2.3.4/tcp/1")
+
+
+def test_holder_when_its_link_is_gone_and_a_record_says_where_it_is_then_found_again() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, office = net.peer("seed")
+        net.dht.providers[ROOT.multihash] = [ProviderRecord(seed.peer_id, tuple(seed.listen))]
+        async with aclosing(net.finder.find([ROOT])) as finding:
+            assert (await anext(finding)).peer_id == seed.peer_id
+            net.asker.unlink(seed.peer_id)
+            assert (await anext(finding)).peer_id == seed.peer_id
+        assert office.asked == 2
+
+    run_virtual(scene())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,16 @@ import pytest
 
 from mirrornode.errors import SourceError, SourceGone, SourceRefused, SourceTooSlow
 from mirrornode.gateway.certificate import PlaneCertificate, load_or_create_certificate
-from mirrornode.sources.http_client import Endpoint, HttpConnection
+from mirrornode.sources.http_client import MAX_INTERIM, READ_TIMEOUT_S, Endpoint, HttpConnection
+from mirrornode.sources.socket_stream import SocketStream
 from support.raw_server import Visit, raw_server
 
 SHORT_S = 0.1
 
 
-def connect(port: int, **options: float) -> HttpConnection:
-    return HttpConnection(Endpoint("http", "127.0.0.1", port), "http:test", **options)
+def connect(port: int, *, read_timeout_s: float = READ_TIMEOUT_S) -> HttpConnection:
+    endpoint = Endpoint("http", "127.0.0.1", port)
+    return HttpConnection(endpoint, "http:test", read_timeout_s=read_timeout_s)
 
 
 def body_of(connection: HttpConnection, target: str = "/") -> bytes:
@@ -187,6 +190,75 @@ def test_request_when_header_cannot_be_sent_then_source_gone(header: str) -> Non
 def test_read_when_no_response_is_open_then_source_gone() -> None:
     with pytest.raises(SourceGone):
         connect(1).read_all(1)
+
+
+def test_received_bytes_grow_with_every_receive_of_a_body() -> None:
+    steps = [threading.Event() for _ in range(3)]
+
+    def drip(visit: Visit) -> None:
+        visit.head()
+        visit.answer(length=30)
+        for step in steps:
+            step.wait()
+            visit.send(b"0123456789")
+
+    with raw_server(drip) as server:
+        connection = connect(server.port)
+        connection.request("/", {})
+        thread = threading.Thread(
+            target=lambda: connection.read_into(memoryview(bytearray(30))), daemon=True
+        )
+        thread.start()
+        for count, step in enumerate(steps, 1):
+            assert connection.received_bytes == 10 * (count - 1)
+            step.set()
+            while connection.received_bytes < 10 * count:
+                pass
+        thread.join()
+        connection.abort()
+        assert connection.received_bytes == 30
+
+
+def test_received_bytes_do_not_count_heads_and_error_pages() -> None:
+    with raw_server(hello) as server:
+        connection = connect(server.port)
+        for _ in range(3):
+            connection.request("/", {})
+            connection.finish()
+        assert connection.received_bytes == 0
+        assert body_of(connection) == b"hello"
+        assert connection.received_bytes == 0
+        connection.abort()
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"103 Early Hints", b"102 Processing"])
+def test_interim_answers_are_skipped_up_to_a_number(interim: bytes) -> None:
+    def chatty(visit: Visit) -> None:
+        while head := visit.head():
+            count = int(head.split(" ")[1].lstrip("/"))
+            visit.send((b"HTTP/1.1 " + interim + b"\r\nLink: x\r\n\r\n") * count)
+            visit.answer(b"hello")
+
+    with raw_server(chatty) as server:
+        connection = connect(server.port)
+        assert body_of(connection, "/3") == b"hello"
+        assert body_of(connection, "/0") == b"hello"
+        if interim != b"100 Continue":
+            with pytest.raises(SourceGone):
+                body_of(connection, f"/{MAX_INTERIM + 1}")
+        connection.abort()
+
+
+def test_stream_when_its_deadline_is_over_then_even_trickling_bytes_do_not_help() -> None:
+    left, right = socket.socketpair()
+    stream = SocketStream(left)
+    right.send(b"ab")
+    assert stream.read_into(memoryview(bytearray(1))) == 1
+    stream.deadline = time.monotonic() - 1.0
+    with pytest.raises(TimeoutError):
+        stream.read_into(memoryview(bytearray(1)))
+    stream.close()
+    right.close()
 
 
 # -- TLS -----------------------------------------------------------------------------------------

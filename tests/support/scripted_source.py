@@ -27,6 +27,7 @@ class ScriptedSource:
         self.sent: list[tuple[str, int]] = []
         self.sent_bytes = 0
         self.waiting = threading.Event()
+        self.waits = 0
         self.model = model
         self._script = script
         self._lock = threading.Lock()
@@ -45,6 +46,8 @@ class ScriptedSource:
             return word
 
     def wait(self, aborted: threading.Event) -> None:
+        with self._lock:
+            self.waits += 1
         self.waiting.set()
         while not self._released.wait(0.005) and not aborted.is_set():
             pass

@@ -24,6 +24,7 @@ from mirrornode.errors import (
     NoProviders,
     SourceRefused,
 )
+from mirrornode.mirror.told import told
 
 if TYPE_CHECKING:
     from mirrornode.sources.ports import BlockSource
@@ -34,6 +35,9 @@ MAX_FETCHES = 32  # threads; those of stalled sources are lost until they time o
 PATIENCE_S = 1.0  # for one source before the next is asked as well
 PARALLEL = 8  # connections to one source while a wide tree is read
 SMALL_NODE_BYTES = 4096  # symlinks and empty folders have no links, but are worth keeping
+MAX_REST_S = 60.0  # of the rest that an overloaded source asks for
+WRONG_BYTES = "sent wrong bytes"
+LACKS_IT = "does not have it"
 BLOCKS_PER_CALL = 16  # below this another connection costs more than it brings
 
 
@@ -61,6 +65,8 @@ class BlockLoader:
         # Threads of its own: stalled sources must not take those that everybody shares.
         self._pool = ThreadPoolExecutor(MAX_FETCHES, "blocks")
         self.bad_sources: dict[str, str] = {}
+        self.failures: dict[str, str] = {}  # by source: what it did last instead of delivering
+        self._resting: dict[str, float] = {}  # until when a source asked to be left alone
         self.bytes_by_source: dict[str, int] = {}
         self.is_waiting = False
 
@@ -71,6 +77,10 @@ class BlockLoader:
         self._sources = [s for s in self._sources if s.source_id != source.source_id]
         self._sources.append(source)
         self._changed.set()
+
+    def note_failure(self, source_id: str, reason: str) -> None:
+        """Keep why a source brought nothing, for whoever asks in the end."""
+        self.failures[source_id] = reason
 
     @property
     def has_sources(self) -> bool:
@@ -122,6 +132,8 @@ class BlockLoader:
                 return
             if source in asking.values():
                 continue
+            if time.monotonic() < self._resting.get(source.source_id, 0.0):
+                continue
             asking[asyncio.create_task(self._load_from(source, missing, found))] = source
             await _first_done(asking, PATIENCE_S)
             if source in asking.values():
@@ -151,6 +163,10 @@ class BlockLoader:
         for part, result in zip(parts, results, strict=True):
             if isinstance(result, MirrorError) and result.blame is Blame.SOURCE:
                 log.info("source failed source=%s reason=%s", source.source_id, result)
+                self.note_failure(source.source_id, str(result))
+                if isinstance(result, SourceRefused) and result.retry_after_s:
+                    rest_s = min(result.retry_after_s, MAX_REST_S)
+                    self._resting[source.source_id] = time.monotonic() + rest_s
                 if _may_recover(result):
                     self._put_last(source)
                 else:
@@ -160,11 +176,13 @@ class BlockLoader:
                 raise result
             for cid, payload in zip(part, result, strict=True):
                 if payload is None:
+                    self.note_failure(source.source_id, LACKS_IT)
                     continue
                 try:
                     found[cid] = Block.verify(cid, payload)
                 except ContentError:
-                    self._drop(source, "sent wrong bytes", is_bad=True)
+                    self.note_failure(source.source_id, WRONG_BYTES)
+                    self._drop(source, WRONG_BYTES, is_bad=True)
                     break
                 self.bytes_by_source[source.source_id] = self.bytes_by_source.get(
                     source.source_id, 0
@@ -191,6 +209,9 @@ class BlockLoader:
         """Sleep until a source answers or was added, or a second has passed; in vain at last."""
         left = deadline - time.monotonic()
         if left <= 0:
+            if self.failures:
+                why = told(self.failures)
+                raise NoProviders(f"no source has block {cid} ({why})") from BlockNotFound(cid)
             if self._sources or self.bad_sources:
                 raise NoProviders(f"no source has block {cid}") from BlockNotFound(cid)
             raise NoProviders(

@@ -37,6 +37,7 @@ from mirrornode.mirror.rebuild import rebuild
 from mirrornode.mirror.record import record_files, record_root
 from mirrornode.mirror.source_feed import SourceFeed
 from mirrornode.mirror.target import Target, choose_output, parse_target
+from mirrornode.mirror.told import told
 from mirrornode.mirror.tree_writer import make_folders, make_symlinks
 from mirrornode.sources.web import public_url
 from mirrornode.transfer.journal import Journal
@@ -412,7 +413,7 @@ class _Get:
         kept = "what has arrived is kept, the same command goes on from there"
         if not tried:
             return NoProviders(f"nobody reachable has the leaves of {self._target}; {kept}")
-        why = "; ".join(f"{state.source_id}: {state.reason or state.state}" for state in tried[:4])
+        why = told({state.source_id: state.reason or "brought too little" for state in tried})
         if all(state.reason == WRONG_BYTES for state in tried):
             return CidMismatch(self._target.cid, f"only bad sources were found ({why}); {kept}")
         if outcome.is_hopeless:

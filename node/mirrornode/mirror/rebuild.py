@@ -31,6 +31,8 @@ from mirrornode.errors import (
     SourceRefused,
 )
 from mirrornode.events import Event, GetProgress, SourceState
+from mirrornode.mirror.told import told
+from mirrornode.sources.refusal import refusal
 from mirrornode.sources.web import WEB_HEADERS, WebConnection
 from mirrornode.store.announcements import sha256_multihash
 from mirrornode.store.files import profile_key
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1 << 20
 TRIES_A_SOURCE = 4
 WAIT_FIRST_S = 0.5
+MAX_REST_S = 60.0  # however long an overloaded server asks to be left alone
 PROGRESS_EVERY_S = 0.2
 
 KNOWN_RECIPES: tuple[Recipe, ...] = (
@@ -162,9 +165,12 @@ class _Fetch:
 
     def _fetch_from_any(self, descriptor: int) -> None:
         failure: SourceError = SourceGone("stopped")
+        reasons: dict[str, str] = {}
         usable = list(self._sources)
+        rests: dict[str, float] = {}  # seconds that a source asked to be left alone
         for attempt in range(TRIES_A_SOURCE):
-            if not usable or self._stopped.wait(attempt * WAIT_FIRST_S):
+            asked = min((rests.get(source.source_id, 0.0) for source in usable), default=0.0)
+            if not usable or self._stopped.wait(max(attempt * WAIT_FIRST_S, asked)):
                 break
             for source in tuple(usable):
                 self.go_on()
@@ -174,49 +180,52 @@ class _Fetch:
                     return
                 except OriginChanged as exc:
                     # Another file, or another version of it: what is there is of no use.
-                    failure = exc
+                    failure, reasons[source.source_id] = exc, str(exc)
                     self._begin_anew(descriptor)
                 except SourceError as exc:
-                    failure = exc
-                    if isinstance(exc, SourceRefused) and not _is_overload(exc.status):
-                        usable.remove(source)
+                    failure, reasons[source.source_id] = exc, str(exc)
+                    if isinstance(exc, SourceRefused):
+                        rests[source.source_id] = min(exc.retry_after_s or 0.0, MAX_REST_S)
+                        if not _is_overload(exc.status):
+                            usable.remove(source)
                 finally:
                     self._connection.abort()
-        raise failure
+        if not reasons:
+            raise failure
+        message = f"no URL delivered the file: {told(reasons)}"
+        if isinstance(failure, SourceRefused):
+            raise SourceRefused(message, status=failure.status) from failure
+        raise type(failure)(message) from failure
 
     def _fetch(self, source: HttpFileSource, connection: WebConnection, descriptor: int) -> None:
         url = source.url
         wanted = {"Range": f"bytes={self.position}-"} if self.position else {}
         response = connection.request(url, {**WEB_HEADERS, **wanted})
         if response.getheader("Content-Encoding", "identity") not in ("identity", ""):
-            raise SourceRefused("the server compresses the file", source_id=source.source_id)
+            raise SourceRefused("compresses the file", source_id=source.source_id)
         version = response.getheader("ETag") or response.getheader("Last-Modified")
         if response.status == 416:
             if response.getheader("Content-Range", "").strip() == f"bytes */{self.position}":
                 return  # an earlier run had it all
-            raise OriginChanged("the file there is shorter", source_id=source.source_id)
+            raise OriginChanged("has a shorter file now", source_id=source.source_id)
         known = self._versions.get(source.source_id)
         if response.status == 206 and known is not None and version != known:
-            raise OriginChanged("the file there has changed", source_id=source.source_id)
+            raise OriginChanged("has another version of the file now", source_id=source.source_id)
         if response.status == 206:
             try:
                 start, _, total = parse_content_range(response.getheader("Content-Range"))
             except RemoteProtocolError as exc:
                 raise SourceRefused(str(exc), source_id=source.source_id) from exc
             if start != self.position or total is None:
-                raise SourceRefused("the server sent another range", source_id=source.source_id)
+                raise SourceRefused("sent another range than asked", source_id=source.source_id)
         elif response.status == 200:
             length = response.getheader("Content-Length")
             if length is None or not length.isascii() or not length.isdigit():
-                raise SourceRefused("the server does not tell the size", source_id=source.source_id)
+                raise SourceRefused("does not tell the size", source_id=source.source_id)
             total = int(length)
             self._begin_anew(descriptor)
         else:
-            raise SourceRefused(
-                f"the server answered {response.status}",
-                source_id=source.source_id,
-                status=response.status,
-            )
+            raise refusal(response, source.source_id)
         self._versions[source.source_id] = version
         self._check_space(total - self.position)
         self._receive(source, connection, descriptor, total)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PROBE_AGAIN_S = 5.0  # between two looks at a mirror that did not answer
 REFRESH_S = 2.0  # between two looks at what unfinished peers have by now
 
 
@@ -46,11 +47,14 @@ class SourceFeed:
         target: Cid,
         loader: BlockLoader,
         note: Callable[[Note], None],
+        *,
+        probe_again_s: float = PROBE_AGAIN_S,
     ) -> None:
         self._finder = finder
         self._target = target
         self._loader = loader
         self._note = note
+        self._probe_again_s = probe_again_s
         self._loop = asyncio.get_running_loop()
         self._peers: dict[str, tuple[PeerSource, Found]] = {}
         self._web: list[Source] = []
@@ -84,7 +88,7 @@ class SourceFeed:
         """Begin to offer sources for the leaves of `manifest`, those known already included."""
         self._manifest = manifest
         for source, found in self._peers.values():
-            self._offers.put_nowait(Offer(source, availability(found, manifest)))
+            self._offer_peer(source, found)
         for web in self._web:
             self._offer_web(web)
 
@@ -117,22 +121,32 @@ class SourceFeed:
                     log.debug("peer not asked again peer=%s reason=%s", peer_id, exc)
                     continue
                 self._peers[peer_id] = (source, found)
-                self._offers.put_nowait(Offer(source, availability(found, manifest)))
+                self._offer_peer(source, found)
             await asyncio.sleep(REFRESH_S)
 
     def _add_peer(self, found: Found) -> None:
         for holding in found.ticket.holdings:
             if holding.asked == self._target and holding.root != holding.asked:
                 self.named.add(holding.root, f"peer:{found.peer_id}")
-        source = PeerSource(
-            found.peer_id,
-            found.ticket,
-            near_host=found.near_host,
-            renew=lambda: self._renew(found.peer_id),
-        )
+        known = self._peers.get(found.peer_id)
+        if known is not None:
+            # Back again, maybe at another port: lanes that are still at work go on there.
+            source = known[0]
+            source.replace_ticket(found.ticket, found.near_host)
+        else:
+            source = PeerSource(
+                found.peer_id,
+                found.ticket,
+                near_host=found.near_host,
+                renew=lambda: self._renew(found.peer_id),
+            )
         self._peers[found.peer_id] = (source, found)
         self._loader.add_source(source)
-        if self._manifest is not None:
+        self._offer_peer(source, found)
+
+    def _offer_peer(self, source: PeerSource, found: Found) -> None:
+        # Whoever sent a wrong block of the structure is not asked for the content either.
+        if self._manifest is not None and source.source_id not in self._loader.bad_sources:
             self._offers.put_nowait(Offer(source, availability(found, self._manifest)))
 
     def _renew(self, peer_id: str) -> Ticket:
@@ -153,12 +167,7 @@ class SourceFeed:
         is_base = url.endswith("/") or urlsplit(url).path in ("", "/")
         if is_base:
             gateway = GatewaySource(url)
-            try:
-                is_gateway = await asyncio.to_thread(gateway.is_gateway)
-            except MirrorError as exc:
-                self._note(Note(f"mirror {public_url(url)}: {exc}", "warning"))
-                return
-            if is_gateway:
+            if await self._is_gateway(gateway):
                 self._web.append(gateway)
                 self._loader.add_source(gateway)
                 self._offer_web(gateway)
@@ -170,8 +179,23 @@ class SourceFeed:
         self._web.append(source)
         self._offer_web(source)
 
+    async def _is_gateway(self, gateway: GatewaySource) -> bool:
+        """Ask until there is an answer: a mirror that is away now may come back."""
+        reason = ""
+        while True:
+            try:
+                is_gateway = await asyncio.to_thread(gateway.is_gateway)
+            except MirrorError as exc:
+                if str(exc) != reason:
+                    reason = str(exc)
+                    self._note(Note(f"mirror {public_url(gateway.url)} {reason}", "warning"))
+                self._loader.note_failure(gateway.source_id, reason)
+                await asyncio.sleep(self._probe_again_s)
+            else:
+                return is_gateway
+
     def _offer_web(self, source: Source) -> None:
-        if self._manifest is None:
+        if self._manifest is None or source.source_id in self._loader.bad_sources:
             return
         if isinstance(source, HttpFileSource) and not _fits(source, self._manifest):
             is_base = source.url.endswith("/")

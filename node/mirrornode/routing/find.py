@@ -186,7 +186,9 @@ class _Search:
                 async for record in self._dht.find_providers(
                     root.multihash, timeout_s=DHT_TIMEOUT_S
                 ):
-                    if record.peer_id not in self._holders:
+                    # A holder whose link is gone may have come back where the record says.
+                    is_linked = self._swarm.link(record.peer_id) is not None
+                    if record.peer_id not in self._holders or not is_linked:
                         self._spawn(self._dial_and_ask(record.peer_id, record.addresses))
             except MirrorError as exc:
                 log.info("DHT look-up failed root=%s reason=%s", root, exc)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mirrornode.content.leaf_form import leaf_block_size, leaf_prefix, leaf_suffix
 from mirrornode.errors import SourceRefused
+from mirrornode.sources.refusal import refusal
 from mirrornode.wire.batch import PATH, encode_request, section_head
 
 if TYPE_CHECKING:
@@ -34,11 +35,7 @@ class BatchReader:
         body = encode_request([file.map.leaf_cid(0) for file in self._files])
         response = self._connection.request(PATH, headers, method="POST", body=body)
         if response.status != 200:
-            raise SourceRefused(
-                f"the peer answered {response.status} to a batch",
-                source_id=self._source_id,
-                status=response.status,
-            )
+            raise refusal(response, self._source_id, "answered to a batch:")
 
     def read_leaf(self, view: memoryview) -> None:
         """Fill `view` with the file bytes of the next leaf.
@@ -62,6 +59,6 @@ class BatchReader:
         found = bytearray(len(fixed))
         if not self._connection.read_next(memoryview(found)):
             # The answer ends well, and before this block: that is how a peer says no.
-            raise SourceRefused("the peer lacks a file", source_id=self._source_id, status=404)
+            raise SourceRefused("lacks a file", source_id=self._source_id, status=404)
         if found != fixed:
-            raise SourceRefused("the peer sent another block than asked", source_id=self._source_id)
+            raise SourceRefused("sent another block than asked", source_id=self._source_id)

@@ -2,7 +2,8 @@
 
 On the standard library's `http.client`, whose `readinto` costs 7 % against a hand-written loop.
 It follows no redirect and retries only a request that died on a reused connection; policy lives
-in the sources. Foreign exceptions become `SourceError` here and nowhere else.
+in the sources. Foreign exceptions become `SourceError` here and nowhere else; their messages are
+predicates, to be read after the name of the source: "refuses connections".
 """
 
 from __future__ import annotations
@@ -10,28 +11,30 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.client
-import ipaddress
-import os
 import socket
 import ssl
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from mirrornode.errors import SourceGone, SourceRefused, SourceTooSlow
+from mirrornode.sources.dialing import Dial, DialBrokenOff, Resolve, look_up
+from mirrornode.sources.proxy import Proxy, login_refused, open_tunnel, proxy_for
+from mirrornode.sources.socket_stream import SocketStream
 from mirrornode.sources.tls_stream import TlsStream
+from mirrornode.sources.web_tls import web_context, why_refused
 
 CONNECT_TIMEOUT_S = 8.0
 READ_TIMEOUT_S = 20.0
+HEAD_TIMEOUT_S = 60.0  # for the head of an answer as a whole, which may be sent byte by byte
 ANSWER_TIMEOUT_S = 60.0  # for a small answer as a whole: 2 MiB at 35 KB/s
-MAX_STEP_BYTES = 256 * 1024  # read before the next sign of life
-MIN_STEP_BYTES = 16 * 1024
-STEP_S = 0.005  # on a slow line a sign of life comes about so often
 DRAIN_BYTES = 256 * 1024  # cheaper to read than to connect anew
+DRAIN_TIMEOUT_S = 2.0
+MAX_INTERIM = 8  # answers such as 103 Early Hints before the real one
+
+SENT_LESS = "sent less than it said"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +57,42 @@ class HttpConnection:
     """One keep-alive connection; used by one thread at a time, `abort` comes from any."""
 
     def __init__(
-        self, endpoint: Endpoint, source_id: str, *, read_timeout_s: float = READ_TIMEOUT_S
+        self,
+        endpoint: Endpoint,
+        source_id: str,
+        *,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        resolve: Resolve = look_up,
     ) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            read_timeout_s: How long the other side may be silent.
+            connect_timeout_s: How long connecting may take; a TLS handshake has as much again.
+            resolve: Looks up the addresses of a host.
+        """
         self.endpoint = endpoint
         self._source_id = source_id
         self._read_timeout_s = read_timeout_s
+        self._connect_timeout_s = connect_timeout_s
         self._connection: http.client.HTTPConnection | None = None
         self._response: http.client.HTTPResponse | None = None
-        self._is_absolute_form = False
-        self._lock = threading.Lock()  # guards the socket against `abort` while it is replaced
+        self._resolve = resolve
+        self._proxy: Proxy | None = None  # one that is asked for whole URLs
+        self._lock = threading.Lock()  # guards the three below against `abort`
+        self._dial: Dial | None = None
         self._sock: socket.socket | None = None
-        self._user = threading.get_ident()
         self._aborts = 0
-        self._step_bytes = MAX_STEP_BYTES
-        self.received_bytes = 0  # of bodies, in all: a sign of life within a leaf
+        self._stream: SocketStream | None = None
+        self._user = threading.get_ident()
+        self._received_before = 0
+
+    @property
+    def received_bytes(self) -> int:
+        """What bodies have brought so far, counted at every receive: a sign of life."""
+        stream = self._stream
+        return self._received_before + (stream.received_bytes if stream is not None else 0)
 
     @property
     def is_open(self) -> bool:
@@ -105,21 +130,17 @@ class HttpConnection:
         """Fill `view` from the body of the current response."""
         response = self._open_response()
         filled = 0
-        with self._translated():
+        with self._translated(), self._counting():
             while filled < len(view):
-                began = time.monotonic()
-                count = response.readinto(view[filled : filled + self._step_bytes])
+                count = response.readinto(view[filled:])
                 if not count:
-                    raise self._gone("the source sent less than it said")
+                    raise self._gone(SENT_LESS)
                 filled += count
-                self.received_bytes += count
-                rate = count / max(time.monotonic() - began, 1e-6)
-                self._step_bytes = max(MIN_STEP_BYTES, min(MAX_STEP_BYTES, int(rate * STEP_S)))
 
     def read_next(self, view: memoryview) -> bool:
         """Fill `view` as `read_into`; False when the body had ended, as it should, before it."""
         response = self._open_response()
-        with self._translated():
+        with self._translated(), self._counting():
             count = response.readinto(view)
         if not count and response.isclosed() and not response.length:
             return False
@@ -136,13 +157,13 @@ class HttpConnection:
                 body += piece
                 if len(body) > limit_bytes:
                     raise SourceRefused(
-                        "the answer is larger than allowed", source_id=self._source_id
+                        "sent an answer larger than allowed", source_id=self._source_id
                     )
                 if time.monotonic() > deadline:
                     # A few bytes now and then would never run into the socket's timeout.
-                    raise SourceTooSlow("the answer comes too slowly", source_id=self._source_id)
+                    raise SourceTooSlow("sends its answer too slowly", source_id=self._source_id)
             if response.length:
-                raise self._gone("the source sent less than it said")
+                raise self._gone(SENT_LESS)
         return bytes(body)
 
     def finish(self) -> None:
@@ -150,11 +171,14 @@ class HttpConnection:
         response, self._response = self._response, None
         if response is None or response.isclosed():
             return
-        length = response.length
+        length, stream = response.length, self._stream
+        assert stream is not None
+        stream.deadline = time.monotonic() + DRAIN_TIMEOUT_S
         try:
             if response.chunked or (length is not None and length <= DRAIN_BYTES):
                 response.read(DRAIN_BYTES)
                 if response.isclosed():
+                    stream.deadline = None
                     return
         except (OSError, http.client.HTTPException, ValueError, AttributeError):
             pass  # the connection is closed below either way
@@ -166,11 +190,14 @@ class HttpConnection:
         The thread that uses the connection closes it hereby; from any other thread the socket is
         only shut down, so that nobody closes it under its user.
         """
-        self._aborts += 1
+        with self._lock:
+            self._aborts += 1
         if threading.get_ident() == self._user:
             self._close()
             return
         with self._lock:
+            if self._dial is not None:
+                self._dial.abort()
             if self._sock is not None:
                 with suppress(OSError):
                     # Past the TLS layer: it must not wait for its lock.
@@ -179,10 +206,13 @@ class HttpConnection:
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         response, self._response = self._response, None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            self._received_before += stream.received_bytes
         with self._lock:
             sock, self._sock = self._sock, None
-            # A response that ends with its connection owns the socket; so all three are closed.
-            for part in (connection, response, sock):
+            # A response that ends with its connection owns the socket; so all are closed.
+            for part in (connection, response, stream, sock):
                 if part is not None:
                     with suppress(OSError):
                         part.close()
@@ -199,81 +229,86 @@ class HttpConnection:
             if not self.is_open:
                 self._close()
                 self._connect(aborts)
-            connection = self._connection
+            connection, stream, proxy = self._connection, self._stream, self._proxy
             assert connection is not None
-            if self._is_absolute_form:
+            assert stream is not None
+            headers = dict(headers)
+            if proxy is not None:
                 endpoint = self.endpoint
                 target = f"{endpoint.scheme}://{_netloc(endpoint)}{target}"
-            connection.request(method, target, body=body or None, headers=dict(headers))
+                headers |= proxy.headers
+            stream.deadline = time.monotonic() + HEAD_TIMEOUT_S
+            connection.request(method, target, body=body or None, headers=headers)
             self._response = connection.getresponse()
+            stream.deadline = None
+            if proxy is not None and self._response.status == 407:
+                raise login_refused(proxy, self._source_id)
             return self._response
 
     def _connect(self, aborts: int) -> None:
         endpoint = self.endpoint
-        proxy = _proxy_for(endpoint) if endpoint.use_proxy else None
-        host, port = proxy or (endpoint.host, endpoint.port)
-        self._is_absolute_form = proxy is not None and endpoint.scheme == "http"
-        connection: http.client.HTTPConnection
-        if endpoint.pin:
-            connection = http.client.HTTPConnection(host, port)
-            connection.sock = self._open_pinned(host, port, aborts)
-        elif endpoint.scheme == "https":
-            context = _web_context()
-            connection = http.client.HTTPSConnection(
-                host, port, timeout=CONNECT_TIMEOUT_S, context=context
-            )
-            if proxy is not None:
-                connection.set_tunnel(endpoint.host, endpoint.port)
-                connection.connect()
-            else:
-                connection.sock = self._open_tls(context, host, port, aborts)
+        host, port = endpoint.host, endpoint.port
+        proxy = proxy_for(endpoint.scheme, host, port, self._source_id) if self._may_proxy else None
+        if proxy is None:
+            sock = self._open_socket(host, port, aborts)
         else:
-            connection = http.client.HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
-            connection.sock = self._open_socket(host, port, aborts)
+            sock = self._open_socket(proxy.host, proxy.port, aborts)
+            if endpoint.scheme == "https":
+                open_tunnel(sock, proxy, host, port, self._source_id, self._connect_timeout_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if endpoint.pin:
+            stream: SocketStream = self._open_pinned(sock)
+        elif endpoint.scheme == "https":
+            stream = SocketStream(self._open_tls(sock, host, aborts))
+        else:
+            stream = SocketStream(sock)
+        stream.settimeout(self._read_timeout_s)
+        self._proxy = proxy if endpoint.scheme == "http" else None
+        self._stream = stream
+        is_default_port = endpoint.scheme == "http" or endpoint.pin
+        connection = (
+            http.client.HTTPConnection(host, port)
+            if is_default_port
+            else http.client.HTTPSConnection(host, port, context=web_context())
+        )
+        connection.response_class = _Response
+        # A stream is all of a socket that http.client uses.
+        connection.sock = stream
         # Else http.client would connect anew by itself, and nobody would look at the certificate.
         connection.auto_open = 0
         self._connection = connection
-        if isinstance(connection.sock, socket.socket):
-            self._take(connection.sock, aborts)
-        sock = self._sock
-        assert sock is not None
-        sock.settimeout(self._read_timeout_s)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def _may_proxy(self) -> bool:
+        return self.endpoint.use_proxy and not self.endpoint.pin
 
     def _open_socket(self, host: str, port: int, aborts: int) -> socket.socket:
         """Connect to the first address of `host` that answers; `abort` reaches it meanwhile."""
-        failure: OSError = socket.gaierror(f"{host} has no address")
-        for family, kind, protocol, _, place in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        ):
-            sock = socket.socket(family, kind, protocol)
-            self._take(sock, aborts)
-            sock.settimeout(CONNECT_TIMEOUT_S)
-            try:
-                sock.connect(place)
-            except OSError as exc:
-                failure = exc
-                sock.close()
-            else:
-                self._take(sock, aborts)
-                return sock
-        raise failure
+        dial = Dial(self._resolve)
+        with self._lock:
+            self._dial = dial
+            if self._aborts != aborts:
+                dial.abort()
+        try:
+            sock = dial.connect(host, port, self._connect_timeout_s)
+        finally:
+            with self._lock:
+                self._dial = None
+        self._take(sock, aborts)
+        return sock
 
-    def _open_tls(
-        self, context: ssl.SSLContext, host: str, port: int, aborts: int
-    ) -> ssl.SSLSocket:
-        plain = self._open_socket(host, port, aborts)
-        sock = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+    def _open_tls(self, plain: socket.socket, host: str, aborts: int) -> ssl.SSLSocket:
+        sock = web_context().wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
         self._take(sock, aborts)
         sock.do_handshake()
         return sock
 
-    def _open_pinned(self, host: str, port: int, aborts: int) -> TlsStream:
-        """Connect to a peer; nothing is sent before its certificate is the one of its ticket."""
-        stream = TlsStream(self._open_socket(host, port, aborts), _pinned_context())
+    def _open_pinned(self, sock: socket.socket) -> TlsStream:
+        """Meet a peer; nothing is sent before its certificate is the one of its ticket."""
+        stream = TlsStream(sock, _pinned_context(), self._connect_timeout_s)
         if hashlib.sha256(stream.certificate()).digest() != self.endpoint.pin:
             raise SourceRefused(
-                "the peer's certificate is not the one of its ticket", source_id=self._source_id
+                "has another certificate than its ticket names", source_id=self._source_id
             )
         return stream
 
@@ -289,29 +324,75 @@ class HttpConnection:
         return SourceGone(reason, source_id=self._source_id)
 
     @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Let what arrives count as a sign of life."""
+        stream = self._stream
+        assert stream is not None
+        stream.is_counting = True
+        try:
+            yield
+        finally:
+            stream.is_counting = False
+
+    @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except (SourceGone, SourceRefused, SourceTooSlow):
             self._close()
             raise
-        except TimeoutError as exc:
-            self._close()
-            raise SourceTooSlow("no answer in time", source_id=self._source_id) from exc
         except ssl.SSLCertVerificationError as exc:
             self._close()
-            raise SourceRefused(
-                f"TLS certificate refused: {exc.verify_message}", source_id=self._source_id
-            ) from exc
-        except socket.gaierror as exc:
-            self._close()
-            raise self._gone(f"cannot resolve {self.endpoint.host}") from exc
+            raise SourceRefused(why_refused(exc), source_id=self._source_id) from exc
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as exc:
             # ValueError: a host, header or length that is none. AttributeError: http.client after
             # the other side has closed the connection between two of its steps.
+            is_connected = self._stream is not None
             self._close()
-            reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-            raise self._gone(str(reason)) from exc
+            if isinstance(exc, TimeoutError):
+                what = "fell silent" if is_connected else "did not accept a connection in time"
+                raise SourceTooSlow(what, source_id=self._source_id) from exc
+            raise self._gone(_words(exc, self.endpoint.host)) from exc
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that skips interim answers such as 103; the base class skips 100 only."""
+
+    def begin(self) -> None:
+        super().begin()
+        for _ in range(MAX_INTERIM):
+            if not 100 <= self.status < 200:
+                return
+            self.headers = None  # type: ignore[assignment]  # so says the base: not begun yet
+            super().begin()
+        raise http.client.BadStatusLine("one interim answer after the other")
+
+
+def _words(failure: Exception, host: str) -> str:
+    """Return what a source did, as a predicate."""
+    if isinstance(failure, DialBrokenOff):
+        return "broken off"
+    if isinstance(failure, socket.gaierror | UnicodeError):
+        return f"cannot be found: {host} has no address ({_reason(failure)})"
+    if isinstance(failure, ConnectionRefusedError):
+        return "refuses connections"
+    if isinstance(failure, http.client.RemoteDisconnected):
+        return "closed the connection without an answer"
+    if isinstance(failure, http.client.IncompleteRead):
+        return SENT_LESS
+    if isinstance(failure, ConnectionResetError | BrokenPipeError):
+        return f"broke the connection ({_reason(failure)})"
+    if isinstance(failure, http.client.BadStatusLine):
+        return "does not speak HTTP as it should"
+    if isinstance(failure, http.client.HTTPException):
+        return f"does not speak HTTP as it should ({_reason(failure)})"
+    if isinstance(failure, OSError) and failure.filename:
+        return f"cannot be asked: {failure.filename}: {_reason(failure)}"
+    return f"cannot be used ({_reason(failure)})"
+
+
+def _reason(failure: Exception) -> str:
+    return str(getattr(failure, "strerror", None) or failure or type(failure).__name__)[:200]
 
 
 @functools.cache
@@ -324,34 +405,7 @@ def _pinned_context() -> ssl.SSLContext:
     return context
 
 
-@functools.cache
-def _web_context() -> ssl.SSLContext:
-    """TLS to the web or a company mirror, with the company's CA where the environment says."""
-    context = ssl.create_default_context()
-    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if path := os.environ.get(variable):
-            context.load_verify_locations(path)
-    return context
-
-
 def _netloc(endpoint: Endpoint) -> str:
     default = 443 if endpoint.scheme == "https" else 80
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     return host if endpoint.port == default else f"{host}:{endpoint.port}"
-
-
-def _proxy_for(endpoint: Endpoint) -> tuple[str, int] | None:
-    """Return (host, port) of the environment's proxy for this endpoint, or None."""
-    try:
-        if ipaddress.ip_address(endpoint.host).is_loopback:
-            return None
-    except ValueError:
-        if endpoint.host == "localhost":
-            return None
-    proxy = urllib.request.getproxies().get(endpoint.scheme)
-    if not proxy or urllib.request.proxy_bypass(f"{endpoint.host}:{endpoint.port}"):
-        return None
-    parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    if not parts.hostname:
-        return None
-    return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from mirrornode.errors import SourceRefused
 from mirrornode.sources.run_reader import RunReader
 from mirrornode.sources.web import WEB_HEADERS, Moved, WebConnection, public_url, split_url
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mirrornode.sources.ports import FileOfTransfer
 
 LANES = 16  # far servers limit a connection, not a client; the plan tries how many help
+LINK_STATUSES = frozenset({400, 401, 403})  # of a signed link: it has expired, or never was good
 
 
 class HttpFileSource:
@@ -33,6 +35,7 @@ class HttpFileSource:
         self.max_lanes = LANES
         self.max_batch = 0
         self.is_sequential = False
+        self.has_whole_files = True
         self.moved = Moved()
 
     def open_lane(self) -> HttpFileLane:
@@ -60,7 +63,17 @@ class HttpFileLane:
     def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
         self._run = RunReader(self._connection, self._source.source_id, file, first, skip_bytes)
-        self._run.open(self._source.url_of(file.path), WEB_HEADERS, stop)
+        try:
+            self._run.open(self._source.url_of(file.path), WEB_HEADERS, stop)
+        except SourceRefused as exc:
+            if exc.status not in LINK_STATUSES or (place := self._connection.led_to) is None:
+                raise
+            # Not the server we were told to use said no, but where it sent us: with a new link a
+            # moment ago, so asking at once again would go round in circles. It may get better.
+            raise SourceRefused(
+                f"leads to {place}, which {exc} to a new link too",
+                source_id=self._source.source_id,
+            ) from exc
         if self._run.is_whole and file.map.leaves > 1:
             self._source.is_sequential = True
 

@@ -14,6 +14,7 @@ from mirrornode.content.block import MAX_BLOCK_BYTES
 from mirrornode.errors import MirrorError, SourceError, SourceGone, SourceRefused
 from mirrornode.sources.batch_reader import BatchReader
 from mirrornode.sources.http_client import Endpoint, HttpConnection
+from mirrornode.sources.refusal import refusal
 from mirrornode.sources.run_reader import RunReader
 from mirrornode.wire import batch
 
@@ -86,6 +87,11 @@ class PeerSource:
         for lane in fetching:
             lane.abort()
 
+    def replace_ticket(self, ticket: Ticket, near_host: str) -> None:
+        """Use another ticket from now on: the peer has come back, maybe at another port."""
+        with self._lock:
+            self._use(ticket, near_host)
+
     @property
     def ticket(self) -> Ticket:
         """The ticket in use."""
@@ -110,7 +116,7 @@ class PeerSource:
             SourceError: The peer gives no other.
         """
         if self._renew is None:
-            raise SourceRefused("the ticket has expired", source_id=self.source_id, status=401)
+            raise SourceRefused("no longer takes its ticket", source_id=self.source_id, status=401)
         with self._renewing:
             if self._ticket is not refused:
                 return
@@ -182,11 +188,7 @@ class PeerLane:
                 return connection.read_all(MAX_BLOCK_BYTES)
             if response.status == 404:
                 return None
-            raise SourceRefused(
-                f"the peer answered {response.status}",
-                source_id=self._source.source_id,
-                status=response.status,
-            )
+            raise refusal(response, self._source.source_id)
 
         return self._with_ticket(ask)
 
@@ -207,7 +209,7 @@ class PeerLane:
         source, aborts = self._source, self._aborts
         if self._connection is not None and self._connection.is_open:
             return self._connection
-        failure: SourceError = SourceGone("the peer gave no address", source_id=source.source_id)
+        failure: SourceError = SourceGone("gave no address", source_id=source.source_id)
         for host in source.hosts():
             endpoint = Endpoint(ticket.scheme, host, ticket.port, pin=ticket.cert_sha256)
             connection = HttpConnection(endpoint, source.source_id, read_timeout_s=READ_TIMEOUT_S)

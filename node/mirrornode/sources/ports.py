@@ -92,6 +92,13 @@ class SequentialSource(Protocol):
     def is_sequential(self) -> bool: ...
 
 
+class WholeFileSource(Protocol):
+    """A source that has a file wholly or not at all: one 404 speaks for every leaf of the file."""
+
+    @property
+    def has_whole_files(self) -> bool: ...
+
+
 class BlockSource(Protocol):
     """Whoever yields single blocks by CID: inner nodes, folders."""
 

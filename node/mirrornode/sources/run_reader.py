@@ -1,7 +1,8 @@
 """One run of leaves as the body of one HTTP answer, whatever the server makes of `Range`.
 
 206 with the asked range is the rule. A 200 with the whole file is accepted too: bytes before the
-run are read and dropped, and `is_whole` tells the source that it can only be read in order.
+run are read and dropped, and `is_whole` tells the source that it can only be read in order. A
+server may also send less than was asked for (RFC 9110, 15.3.7): the rest is asked for then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mirrornode.buffers import page_aligned
 from mirrornode.errors import OriginChanged, RemoteProtocolError, SourceRefused
+from mirrornode.sources.refusal import refusal
 from mirrornode.wire.ranges import parse_content_range, range_header
 
 if TYPE_CHECKING:
@@ -45,44 +47,47 @@ class RunReader:
         self._next = first
         self._skip_bytes = skip_bytes  # of the first leaf only
         self._position = 0
+        self._answer_end = 0  # where this answer's body ends in the file
+        self._stop = first
+        self._target = ""
+        self._headers: Mapping[str, str] = {}
         self.is_whole = False
 
     def open(self, target: str, headers: Mapping[str, str], stop: int) -> None:
         """Ask for the leaves up to `stop` and check the head of the answer.
 
         Raises:
-            SourceRefused: Any status but 200 and 206, or a compressed body.
+            SourceRefused: Any status but 200 and 206, a compressed body, or another range.
             OriginChanged: The file there has another size.
         """
+        self._target, self._headers, self._stop = target, headers, stop
         file_map = self._file.map
         start = file_map.starts[self._next] + self._skip_bytes
         end = file_map.starts[stop - 1] + file_map.lengths[stop - 1]
         request = {**headers, "Range": range_header(start, end)}
         response = self._connection.request(target, request)
-        if response.getheader("Content-Encoding", "identity") not in ("identity", ""):
+        if response.status not in (200, 206):
+            raise refusal(response, self._source_id)
+        encoding = response.getheader("Content-Encoding", "").strip().lower()
+        if encoding not in ("identity", ""):
             raise SourceRefused(
-                "the server compresses what must stay as it is", source_id=self._source_id
+                f"compresses what must stay as it is ({encoding[:20]})", source_id=self._source_id
             )
         if response.status == 206:
             self._check_range(response.getheader("Content-Range"), start, end)
             self._position = start
-        elif response.status == 200:
-            length = response.getheader("Content-Length")
-            if length is not None and length != str(file_map.size_bytes):
-                raise self._changed(length)
-            self.is_whole = True
-            self._position = 0
-        else:
-            raise SourceRefused(
-                f"the server answered {response.status} {response.reason}".strip(),
-                source_id=self._source_id,
-                status=response.status,
-                retry_after_s=_seconds(response.getheader("Retry-After")),
-            )
+            return
+        length = response.getheader("Content-Length")
+        if length is not None and length != str(file_map.size_bytes):
+            raise self._changed(length[:20])
+        self.is_whole = True
+        self._position, self._answer_end = 0, file_map.size_bytes
 
     def read_leaf(self, view: memoryview) -> None:
         """Fill `view` with the next leaf's file bytes."""
         start = self._file.map.starts[self._next] + self._skip_bytes
+        if start + len(view) > self._answer_end and self._next < self._stop:
+            self.open(self._target, self._headers, self._stop)
         if self._position < start:
             self._skip(start - self._position)
         self._connection.read_into(view)
@@ -101,23 +106,21 @@ class RunReader:
         try:
             got_start, got_end, size = parse_content_range(header)
         except RemoteProtocolError as exc:
-            raise SourceRefused(str(exc), source_id=self._source_id) from exc
+            raise SourceRefused(
+                f"sent a malformed Content-Range ({exc})", source_id=self._source_id
+            ) from exc
         if size is not None and size != self._file.map.size_bytes:
             raise self._changed(str(size))
-        if (got_start, got_end) != (start, end):
+        first_leaf_end = start + self._file.map.lengths[self._next]
+        if got_start != start or not first_leaf_end <= got_end <= end:
             raise SourceRefused(
-                "the server sent another range than asked", source_id=self._source_id
+                f"sent the range {got_start}-{got_end} instead of {start}-{end}",
+                source_id=self._source_id,
             )
+        self._answer_end = got_end
 
     def _changed(self, size: str) -> OriginChanged:
         return OriginChanged(
-            f"the file there has {size} bytes, not {self._file.map.size_bytes}",
+            f"has a file of {size} bytes, not {self._file.map.size_bytes}",
             source_id=self._source_id,
         )
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Return the seconds of a `Retry-After`; the date form is rare and ignored."""
-    if not retry_after or not retry_after.isascii() or not retry_after.isdigit():
-        return None
-    return float(retry_after)

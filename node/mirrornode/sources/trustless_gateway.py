@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mirrornode.content.block import MAX_BLOCK_BYTES
 from mirrornode.content.leaf_form import leaf_block_size, leaf_prefix, leaf_suffix
 from mirrornode.errors import CidMismatch, SourceRefused
+from mirrornode.sources.refusal import refusal
 from mirrornode.sources.run_reader import RunReader
 from mirrornode.sources.web import WEB_HEADERS, Moved, WebConnection, public_url
 
@@ -85,11 +86,7 @@ class GatewaySource:
             return connection.read_all(MAX_BLOCK_BYTES)
         if response.status in (404, 410):
             return None
-        raise SourceRefused(
-            f"the gateway answered {response.status}",
-            source_id=self.source_id,
-            status=response.status,
-        )
+        raise refusal(response, self.source_id)
 
 
 class GatewayLane:
@@ -139,16 +136,12 @@ class GatewayLane:
         connection = self._connection
         response = connection.request(f"{source.url}/ipfs/{cid}?format=raw", RAW_HEADERS)
         if response.status != 200:
-            raise SourceRefused(
-                f"the gateway answered {response.status}",
-                source_id=source.source_id,
-                status=response.status,
-            )
+            raise refusal(response, source.source_id)
         skip_bytes, self._skip_bytes = self._skip_bytes, 0
         form, length = file_map.leaf_form, skip_bytes + len(view)
         size = response.getheader("Content-Length")
         if size is not None and size != str(leaf_block_size(form, length)):
-            raise SourceRefused("the block has a wrong size", source_id=source.source_id)
+            raise SourceRefused("sent a block of a wrong size", source_id=source.source_id)
         for fixed in (leaf_prefix(form, length), None, leaf_suffix(form, length)):
             if fixed is None:
                 connection.read_into(memoryview(bytearray(skip_bytes)))  # a block comes whole

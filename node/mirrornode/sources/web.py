@@ -1,7 +1,8 @@
 """HTTP to the outside: URLs instead of targets, redirects followed and remembered.
 
 A mirror or the Hub may answer with a redirect to a signed URL that expires. `WebConnection` goes
-straight to where the last redirect led, and back to the first URL when that place says no.
+straight to where the last redirect led, and back to the first URL when that place says no or is
+gone: once a request, so that a URL which always leads to an expired place ends in its answer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from mirrornode.errors import SourceGone, SourceRefused, TargetError
+from mirrornode.errors import SourceError, SourceGone, SourceRefused, TargetError
 from mirrornode.sources.http_client import Endpoint, HttpConnection
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 MAX_REDIRECTS: Final = 6
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
-EXPIRED_STATUSES: Final = frozenset({401, 403, 404, 410})  # what signed URLs answer past their time
+EXPIRED_STATUSES: Final = frozenset(
+    # What signed URLs answer past their time (400: Google's ExpiredToken), or an edge in trouble.
+    {400, 401, 403, 404, 410, 500, 502, 503, 504}
+)
 
 NOTHING: Final[Mapping[str, str]] = {}
 WEB_HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "mirrornode"}
@@ -42,18 +46,25 @@ class Moved:
             if place != url and len(self._places) < 10_000:
                 self._places[url] = place
 
-    def forget(self, url: str) -> None:
+    def forget(self, url: str, place: str) -> None:
+        """Drop `place`; what another connection has put in its stead meanwhile stays."""
         with self._lock:
-            self._places.pop(url, None)
+            if self._places.get(url) == place:
+                del self._places[url]
 
 
 class WebConnection:
-    """Requests by URL from one thread; `abort` may come from any."""
+    """Requests by URL from one thread; `abort` may come from any.
+
+    Attributes:
+        moved: Where redirects led; may be exchanged between two requests.
+    """
 
     def __init__(self, source_id: str, moved: Moved) -> None:
         self._source_id = source_id
-        self._moved = moved
+        self.moved = moved
         self._connection: HttpConnection | None = None
+        self._url = self._place = ""
         self._aborts = 0
 
     def request(
@@ -69,38 +80,64 @@ class WebConnection:
 
         Args:
             private: Headers that only the scheme, host and port of `url` may see, such as a token:
-                they are left out wherever a redirect leads elsewhere.
+                they are left out once a redirect has led elsewhere, even back here again.
 
         Raises:
-            SourceError: As `HttpConnection.request`; or a redirect loop.
+            SourceError: As `HttpConnection.request`; or redirects in a circle, to nowhere, or to
+                anything but http and https.
         """
         aborts = self._aborts
         first, _, login = split_url(url)
-        place = self._moved.place(url)
-        is_second_try = place == url
-        for _ in range(MAX_REDIRECTS + 1):
+        place = self.moved.place(url)
+        is_link_new = place == url
+        has_left = False
+        hops = 0
+        while True:
+            self._url, self._place = url, place
             endpoint, target, extra = self._split(place)
-            if endpoint == first:
+            has_left = has_left or endpoint != first
+            if not has_left:
                 # A redirect within one server rarely repeats the login.
                 extra = {**login, **private}
             connection = self._to(endpoint, aborts)
-            response = connection.request(target, {**headers, **extra}, method=method, body=body)
+            response: http.client.HTTPResponse | None = None
+            try:
+                response = connection.request(
+                    target, {**headers, **extra}, method=method, body=body
+                )
+            except SourceError:
+                self.moved.forget(url, place)
+                if is_link_new or self._aborts != aborts:
+                    raise
+            if response is None or (response.status in EXPIRED_STATUSES and not is_link_new):
+                self.moved.forget(url, place)
+                is_link_new, has_left, hops, place = True, False, 0, url
+                continue
             if response.status in REDIRECT_STATUSES:
+                hops += 1
+                if hops > MAX_REDIRECTS:
+                    raise SourceRefused("sends too many redirects", source_id=self._source_id)
                 place = self._next_place(place, response.getheader("Location", ""))
                 continue
-            if response.status in EXPIRED_STATUSES and not is_second_try:
-                is_second_try = True
-                self._moved.forget(url)
-                place = url
-                continue
-            if response.status < 400:
-                self._moved.remember(url, place)
+            if response.status < 400 and not (has_left and endpoint == first):
+                # What a stranger sent back here is not remembered: it would get the token then.
+                self.moved.remember(url, place)
             return response
-        raise SourceRefused("too many redirects", source_id=self._source_id)
+
+    @property
+    def led_to(self) -> str | None:
+        """The host that answered last, when a redirect led there; None when no redirect did."""
+        return None if self._place == self._url else urlsplit(self._place).hostname
 
     def read_into(self, view: memoryview) -> None:
+        """Fill `view` from the body of the last answer; see `HttpConnection.read_into`."""
         assert self._connection is not None
-        self._connection.read_into(view)
+        try:
+            self._connection.read_into(view)
+        except SourceError:
+            # The next request asks the first URL again, which may lead to a better place.
+            self.moved.forget(self._url, self._place)
+            raise
 
     def read_all(self, limit_bytes: int) -> bytes:
         assert self._connection is not None
@@ -109,6 +146,11 @@ class WebConnection:
     def finish(self) -> None:
         if self._connection is not None:
             self._connection.finish()
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where the connection goes at present."""
+        return self._connection.endpoint if self._connection is not None else None
 
     @property
     def received_bytes(self) -> int:
@@ -135,7 +177,11 @@ class WebConnection:
         try:
             return split_url(place)
         except TargetError as exc:
-            raise SourceRefused(f"redirected to {exc}", source_id=self._source_id) from exc
+            # Only the scheme is shown: the rest may be a secret link.
+            scheme = place.partition(":")[0][:20]
+            raise SourceRefused(
+                f"redirects to what is no web address ({scheme}:)", source_id=self._source_id
+            ) from exc
 
     def _next_place(self, place: str, location: str) -> str:
         try:
@@ -143,7 +189,7 @@ class WebConnection:
                 return place
         except ValueError:
             pass  # not a URL
-        raise SourceRefused("redirected to nowhere", source_id=self._source_id)
+        raise SourceRefused("redirects to nowhere", source_id=self._source_id)
 
 
 def split_url(url: str) -> tuple[Endpoint, str, dict[str, str]]:

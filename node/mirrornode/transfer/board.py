@@ -135,6 +135,8 @@ class Board:
     ) -> None:
         """Give a run back; see `Plan.end_run`."""
         with self._work:
+            if self._is_closed:
+                failure = None  # broken off by us: what the source did before is its reason
             now = self._clock()
             if self._plan.end_run(run, now, failure=failure, retry_after_s=retry_after_s):
                 self._work.notify_all()
@@ -145,10 +147,10 @@ class Board:
             self._plan.ban(source_id, reason)
             self._work.notify_all()
 
-    def lacks(self, run: Run) -> None:
-        """Note that the run's source does not have its leaves."""
+    def lacks(self, run: Run, reason: str, *, whole_file: bool = False) -> None:
+        """Note that the run's source does not have its leaves; see `Plan.lacks`."""
         with self._changed:
-            self._plan.lacks(run)
+            self._plan.lacks(run, reason, whole_file=whole_file)
 
     def set_sequential(self, run: Run) -> bool:
         """Note that a source ignores ranges; return whether this run of it may go on."""
@@ -178,6 +180,12 @@ class Board:
                 max_lanes=max_lanes,
             )
             self._last_arrival = self._clock()
+
+    def revive(self, source_id: str) -> None:
+        """Ask a source that was given up once more; no sign of life before it has answered."""
+        with self._work:
+            self._plan.revive(source_id)
+            self._work.notify_all()
 
     def set_available(
         self, source_id: str, available: bytearray | None, *, may_grow: bool = False

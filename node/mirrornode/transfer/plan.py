@@ -109,8 +109,8 @@ class Plan:
             )
         elif not source.is_banned:
             self._todo.set_available(source.holding, available)
+            source.score.revived()
             source.score.failures = 0
-            source.score.blocked_until = 0.0
 
     def set_available(self, source_id: str, available: bytearray | None) -> None:
         """Replace what a partial source is known to have."""
@@ -125,15 +125,28 @@ class Plan:
             return self.left > 0
         return any(available.find(1, lo, hi) >= 0 for lo, hi in _gaps(self.done, 0, self.leaves))
 
-    def lacks(self, run: Run) -> None:
+    def revive(self, source_id: str) -> None:
+        """Give a source that was given up one more try; its next failure ends it again."""
+        self._sources[source_id].score.revived()
+
+    def lacks(self, run: Run, reason: str = "", *, whole_file: bool = False) -> None:
         """Note that a source answered "not here" for the rest of a run, in one file.
 
         A batch ends at its first missing file and tells nothing of those behind it.
+
+        Args:
+            whole_file: The answer speaks for the whole file that the run begins in.
         """
         source = self._sources[run.source_id]
-        stop = min(run.stop, self._file_stop(run.pos))
+        start, stop = run.pos, self._file_stop(run.pos)
+        if whole_file:
+            index = bisect_right(self._file_stops, start)
+            start = self._file_stops[index - 1] if index else 0
+        else:
+            stop = min(run.stop, stop)
+        source.score.last_reason = reason or source.score.last_reason
         if not source.is_banned:
-            self._todo.lacks(source.holding, run.pos, stop)
+            self._todo.lacks(source.holding, start, stop)
             # It is likely to lack what follows as well: look ever further off.
             source.lacked = max(1, 2 * source.lacked)
             source.cursor = (stop + source.lacked * (stop - run.pos)) % self.leaves

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 RUN_S = 0.4  # seconds of a lane's rate that one request asks for, if its latency is short
 MIN_RUN_S = 0.05  # a shorter request costs more than it evens out
 STEAL_MARGIN_S = 0.05  # what a stolen run costs: a closed connection and a new request
+STUCK_S = 3.0  # a copy silent for so long no longer counts: all of them may trickle for ever
 MAX_COPIES = 3  # of one leaf under way: a storm of duplicates would cost more than the tail
 
 
@@ -48,7 +49,11 @@ class Race:
             return None
         holding = source.holding
         for victim in self._slowest_first(now):
-            if not victim.is_open or victim.pos >= victim.stop:
+            if not victim.is_open or self._done.find(0, victim.pos, victim.stop) < 0:
+                continue
+            if victim in source.runs and now < victim.slow_at:
+                # Both lanes share what this source gives: a new request would gain nothing, and
+                # what the server has sent for the old one already would be sent twice.
                 continue
             last = victim.stop - 1
             if not (holding.has(last) or holding.has(victim.pos)):
@@ -76,7 +81,7 @@ class Race:
         """
         head = self._head = self._done.find(0, self._head)
         copies = self._copies(head)
-        if not copies or len(copies) >= MAX_COPIES or not source.holding.has(head):
+        if not copies or _lively(copies, now) >= MAX_COPIES or not source.holding.has(head):
             return None
         if not rate.is_known and any(run in source.runs for run in copies):
             return None
@@ -133,7 +138,7 @@ class Race:
         if not source.holding.has(leaf) or self._done[leaf]:
             return None
         copies = self._copies(leaf)
-        if len(copies) >= MAX_COPIES:
+        if _lively(copies, now) >= MAX_COPIES:
             return None
         if not rate.is_known and any(run in source.runs for run in copies):
             return None
@@ -149,3 +154,8 @@ class Race:
         """Return how long a lane would need for one leaf."""
         size = self._edges[leaf + 1] - self._edges[leaf]
         return source.score.latency_s + size / rate.bytes_per_s
+
+
+def _lively(copies: Sequence[Run], now: float) -> int:
+    """Count the copies of a leaf under way that may still end."""
+    return sum(now - run.last_at < STUCK_S for run in copies)

@@ -13,6 +13,7 @@ FIRST_RATE = 8e6  # bytes a second assumed before anything arrived: a first run 
 MAX_FAILURES = 6  # consecutive failures after which a source is given up
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MAX_S = 8.0
+MAX_REST_S = 60.0  # of the rest that a source asks for; it may name any number
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class Score:
     failures: int = 0  # in a row, forgotten at the next success
     total_failures: int = 0
     blocked_until: float = 0.0
+    asked_until: float = 0.0  # the part of the above that the source asked for itself
     last_reason: str = ""
 
     def succeeded(self, size_bytes: int, now: float) -> None:
@@ -80,8 +82,14 @@ class Score:
         self.last_reason = reason
         rest = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (self.failures - 1))
         if retry_after_s is not None:
-            rest = max(rest, min(retry_after_s, 60.0))
-        self.blocked_until = now + rest
+            self.asked_until = max(self.asked_until, now + min(retry_after_s, MAX_REST_S))
+        # Another lane's failure a moment later must not cut short what the source asked for.
+        self.blocked_until = max(self.asked_until, now + rest)
+
+    def revived(self) -> None:
+        """Allow one more try to a source that was given up, once it has had the rest it wanted."""
+        self.failures = min(self.failures, MAX_FAILURES - 1)
+        self.blocked_until = self.asked_until
 
     @property
     def is_given_up(self) -> bool:

@@ -35,6 +35,7 @@ HOPELESS_S = 5.0  # how long sources that nobody knows of yet may take, when all
 CLAIM_EVERY_S = 5.0  # the sync window: what a power cut may cost
 FINISHERS = 8  # small files wait for the disk together, not one after the other
 JOIN_S = 5.0
+RETRY_EVERY_S = 10.0  # between two tries of a source that was given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class TransferSession:
         in_order: bool = False,
         own_id: str = "",
         hopeless_s: float = HOPELESS_S,
+        retry_every_s: float = RETRY_EVERY_S,
     ) -> None:
         """Prepare.
 
@@ -96,6 +98,7 @@ class TransferSession:
             on_finished: Called in a thread with files that just got their final names.
             in_order: For a reader who waits for the first byte that is missing.
             own_id: The source ID under which other takers know this node; see `Plan`.
+            retry_every_s: Pause between two tries of a source that was given up.
         """
         self.manifest = manifest
         self.outputs = outputs
@@ -108,6 +111,7 @@ class TransferSession:
         self._sources: dict[str, Source] = {}
         self._workers: dict[str, list[LaneWorker]] = {}
         self._hopeless_s = hopeless_s
+        self._retry_every_s = retry_every_s
         self._failure: MirrorError | None = None
         self._files_done = 0
         self._rate = Rate()
@@ -134,17 +138,18 @@ class TransferSession:
         claim = asyncio.create_task(self._claim_now_and_then())
         keeper = Keeper(self._alive)
         keeper.start()
+        retry = asyncio.create_task(self._try_again_now_and_then())
         try:
-            await self._watch((finish, admit, claim), timeout_s)
+            await self._watch((finish, admit, claim, retry), timeout_s)
         finally:
             # First what needs no waiting, in case somebody cancels a second time.
             self.board.close()
             keeper.stop()
-            for task in (admit, claim, finish):
+            for task in (admit, claim, retry, finish):
                 task.cancel()
             for worker in self._alive():
                 worker.abort()
-            await asyncio.gather(admit, claim, finish, return_exceptions=True)
+            await asyncio.gather(admit, claim, retry, finish, return_exceptions=True)
             await self._stop_lanes()
             await asyncio.shield(asyncio.to_thread(self._close))
         if self._failure is not None:
@@ -193,7 +198,18 @@ class TransferSession:
             worker.start()
 
     def _alive(self) -> list[LaneWorker]:
-        return [w for workers in self._workers.values() for w in workers if w.is_alive()]
+        lanes = list(self._workers.values())  # at once: other threads look, too
+        return [worker for workers in lanes for worker in workers if worker.is_alive()]
+
+    async def _try_again_now_and_then(self) -> None:
+        """Give sources that were given up another try: an outage of a minute is no death."""
+        while True:
+            await asyncio.sleep(self._retry_every_s)
+            for source_id, source in list(self._sources.items()):
+                if self.board.state(source_id) == "failed":
+                    self.board.revive(source_id)
+                    self._start_lanes(source)
+                    log.info("source tried again source=%s", source_id)
 
     def _next_cursor(self, offer: Offer) -> int:
         """Spread the sources over the row: takers of one seed soon have what others lack."""

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 WRONG_BYTES = "sent wrong bytes"
 LACKING_STATUSES = frozenset({404, 410, 416})
+PASSING_STATUSES = frozenset({0, 408, 425, 429})  # 0: no answer of the source's own, see the error
 
 
 class _WrongBeginning(Exception):
@@ -125,9 +126,10 @@ class LaneWorker(threading.Thread):
         except SourceRefused as exc:
             self._lane.abort()
             if exc.status in LACKING_STATUSES:
-                board.lacks(run)
+                is_whole = getattr(self._source, "has_whole_files", False)
+                board.lacks(run, str(exc), whole_file=is_whole)
                 board.end(run)
-            elif exc.status in (0, 429) or exc.status >= 500:
+            elif _may_pass(exc):
                 board.end(run, failure=str(exc), retry_after_s=exc.retry_after_s)
             else:
                 board.ban(source_id, str(exc))
@@ -138,7 +140,8 @@ class LaneWorker(threading.Thread):
                 board.end(run, failure=str(exc))
             elif isinstance(exc, OriginChanged) and len(self._manifest.files) > 1:
                 # One file of a folder is another there; the rest may well be right.
-                board.lacks(run)
+                is_whole = getattr(self._source, "has_whole_files", False)
+                board.lacks(run, str(exc), whole_file=is_whole)
                 board.end(run)
             else:
                 board.ban(source_id, str(exc))
@@ -231,3 +234,9 @@ class LaneWorker(threading.Thread):
             assert length <= MAX_BLOCK_BYTES
             self._buffer = page_aligned(max(length, 1 << 20))
         return self._buffer[:length]
+
+
+def _may_pass(refusal: SourceRefused) -> bool:
+    """Tell whether a source that said no may say yes later: overload, and whoever says when."""
+    status = refusal.status
+    return status in PASSING_STATUSES or status >= 500 or refusal.retry_after_s is not None

@@ -1,0 +1,142 @@
+"""Sources of a `get` as they come, go and come back, with a real session behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+from mirrornode.content.cid import Cid
+from mirrornode.events import Note
+from mirrornode.mirror.block_loader import BlockLoader
+from mirrornode.mirror.source_feed import SourceFeed
+from mirrornode.routing.find import Finder, Found
+from mirrornode.store.catalog import open_catalog
+from support.models import LEAF, model_of
+from support.planes import open_plane, shelf_of
+from support.raw_server import Visit, raw_server
+from support.shared_files import SMALL_CHUNKS, record
+from support.transfers import PATIENT_S, Transfer
+from support.trustless import trustless_server
+from support.waiting import until
+
+MODEL = model_of(50 * LEAF)
+PEER = "12D3KooPeer"
+AT_ONCE_S = 0.2
+
+
+class ScriptedFinder:
+    """Finds what a test puts in."""
+
+    def __init__(self) -> None:
+        self.found: asyncio.Queue[Found] = asyncio.Queue()
+
+    async def find(
+        self, roots: Sequence[Cid], peers: Sequence[str] = ()
+    ) -> AsyncGenerator[Found, None]:
+        while True:
+            yield await self.found.get()
+
+
+@dataclasses.dataclass
+class Feeding:
+    """A feed that runs, and what is around it."""
+
+    feed: SourceFeed
+    finder: ScriptedFinder
+    loader: BlockLoader
+    notes: list[Note]
+
+
+@asynccontextmanager
+async def feeding(*mirrors: str) -> AsyncIterator[Feeding]:
+    finder, notes = ScriptedFinder(), list[Note]()
+    loader = BlockLoader(lambda cid: None, lambda blocks: None, PATIENT_S)
+    feed = SourceFeed(cast("Finder", finder), MODEL.root, loader, notes.append, probe_again_s=0.01)
+    task = asyncio.create_task(feed.run([], mirrors))
+    try:
+        yield Feeding(feed, finder, loader, notes)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        loader.close()
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+async def test_peer_when_it_comes_back_at_another_port_then_it_delivers(tmp_path: Path) -> None:
+    with open_catalog(tmp_path / "seed") as catalog, open_catalog(tmp_path / "taker") as taker:
+        record(catalog, MODEL.write(tmp_path), SMALL_CHUNKS)
+        async with open_plane(shelf_of(catalog), tmp_path / "plane") as plane, feeding() as around:
+            ticket = await plane.ticket([MODEL.root])
+            left = Found(PEER, dataclasses.replace(ticket, port=closed_port()), "")
+            transfer = Transfer(taker, tmp_path, MODEL)
+            around.feed.attach(MODEL.manifest)
+            board = transfer.session.board
+            running = asyncio.create_task(transfer.session.run(around.feed.offers(), PATIENT_S))
+            around.finder.found.put_nowait(left)
+
+            def has_failed() -> bool:
+                try:
+                    (state,) = board.snapshot([f"peer:{PEER}"]).sources
+                except KeyError:
+                    return False  # not admitted yet
+                return bool(state.reason)
+
+            await until(has_failed)
+            around.finder.found.put_nowait(Found(PEER, ticket, ""))
+            outcome = await running
+    transfer.check()
+    assert outcome.sources[0].received_bytes == len(MODEL.data)
+
+
+async def test_peer_that_appears_late_is_used(tmp_path: Path) -> None:
+    with open_catalog(tmp_path / "seed") as catalog, open_catalog(tmp_path / "taker") as taker:
+        record(catalog, MODEL.write(tmp_path), SMALL_CHUNKS)
+        async with open_plane(shelf_of(catalog), tmp_path / "plane") as plane, feeding() as around:
+            transfer = Transfer(taker, tmp_path, MODEL)
+            around.feed.attach(MODEL.manifest)
+            running = asyncio.create_task(transfer.session.run(around.feed.offers(), PATIENT_S))
+            await asyncio.sleep(0)
+            assert not running.done()
+            around.finder.found.put_nowait(Found(PEER, await plane.ticket([MODEL.root]), ""))
+            await running
+    transfer.check()
+
+
+async def test_mirror_when_it_does_not_answer_at_first_then_asked_until_it_does() -> None:
+    def down(visit: Visit) -> None:
+        visit.head()
+
+    with trustless_server(MODEL) as url, raw_server(down) as server:
+        async with feeding(f"{server.url}/", url + "/") as around:
+            await until(lambda: around.loader.has_sources)
+            await until(lambda: server.connections > 2)
+            texts = [note.text for note in around.notes]
+    # Said once, not at every try.
+    assert texts == [f"mirror {server.url} closed the connection without an answer"]
+    assert around.loader.failures == {
+        f"gateway:{server.url}": "closed the connection without an answer"
+    }
+
+
+async def test_source_when_it_sent_a_wrong_block_of_the_structure_then_not_asked_for_content(
+    tmp_path: Path,
+) -> None:
+    with open_catalog(tmp_path / "seed") as catalog:
+        record(catalog, MODEL.write(tmp_path), SMALL_CHUNKS)
+        async with open_plane(shelf_of(catalog), tmp_path / "plane") as plane, feeding() as around:
+            around.loader.bad_sources[f"peer:{PEER}"] = "sent wrong bytes"
+            ticket = await plane.ticket([MODEL.root])
+            around.finder.found.put_nowait(Found(PEER, ticket, ""))
+            around.finder.found.put_nowait(Found("12D3KooOther", ticket, ""))
+            around.feed.attach(MODEL.manifest)
+            offer = await anext(around.feed.offers())
+            assert offer.source.source_id == "peer:12D3KooOther"
