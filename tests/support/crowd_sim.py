@@ -32,9 +32,9 @@ class CrowdSettings:
     latency_s: float = 0.002
     refresh_s: float = 1.0
     max_lanes: int = 4
+    meet_s: float = 0.0  # until a taker knows of the others
     join_every_s: float = 0.0  # between one taker's begin and the next's
     random_seed: int = 1
-    is_known: bool = True  # each under the name by which the others know it
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class _Taker:
     upload: Upload
     begins_at: float
     ends_at: float = 0.0
+    cursor: int = 0
     lanes: dict[str, list[_Lane]] = field(default_factory=dict)
 
 
@@ -74,17 +75,12 @@ class Crowd:
         self._rng = random.Random(settings.random_seed)
         self._order = itertools.count()
         self._events: list[tuple[float, int, str, _Taker, _Lane | None]] = []
-        self.takers = {
-            name: _Taker(
-                name,
-                Plan(
-                    self.edges, [settings.leaves], own_id=name if settings.is_known else f"{name}?"
-                ),
-                Upload(settings.peer_rate),
-                number * settings.join_every_s,
-            )
-            for number, name in enumerate(f"taker{n}" for n in range(settings.takers))
-        }
+        self.takers: dict[str, _Taker] = {}
+        for number in range(settings.takers):
+            name = f"peer:{number}"
+            plan = Plan(self.edges, [settings.leaves], own_id=name)
+            begins_at = number * settings.join_every_s
+            self.takers[name] = _Taker(name, plan, Upload(settings.peer_rate), begins_at)
         for taker in self.takers.values():
             self._push(taker.begins_at, "begin", taker)
 
@@ -96,6 +92,8 @@ class Crowd:
                 self._begin(taker)
             elif taker.plan.is_complete:
                 continue
+            elif kind == "meet":
+                self._meet(taker)
             elif kind == "tend":
                 self._tend(taker)
                 self._push(self.now + TICK_S, "tend", taker)
@@ -119,18 +117,25 @@ class Crowd:
         heapq.heappush(self._events, (at, next(self._order), kind, taker, lane))
 
     def _begin(self, taker: _Taker) -> None:
-        cursor = self._rng.randrange(self.settings.leaves)
-        for source in (SEED, *(name for name in self.takers if name != taker.name)):
-            cursor = int(cursor + 0.618 * self.settings.leaves) % self.settings.leaves
-            taker.plan.add_source(
-                source,
-                available=None if source == SEED else bytearray(self.settings.leaves),
-                cursor=cursor,
-                max_lanes=self.settings.max_lanes,
-            )
-            taker.lanes[source] = []
+        taker.cursor = self._rng.randrange(self.settings.leaves)
+        self._add_source(taker, SEED)
         self._push(self.now, "tend", taker)
+        self._push(self.now + self.settings.meet_s, "meet", taker)
+
+    def _meet(self, taker: _Taker) -> None:
+        for name in self.takers:
+            if name != taker.name:
+                self._add_source(taker, name)
         self._push(self.now + self._rng.random() * self.settings.refresh_s, "refresh", taker)
+
+    def _add_source(self, taker: _Taker, name: str) -> None:
+        leaves = self.settings.leaves
+        taker.cursor = int(taker.cursor + 0.618 * leaves) % leaves
+        available = None if name == SEED else bytearray(leaves)
+        taker.plan.add_source(
+            name, available=available, cursor=taker.cursor, max_lanes=self.settings.max_lanes
+        )
+        taker.lanes[name] = []
 
     def _refresh(self, taker: _Taker) -> None:
         for other in self.takers.values():

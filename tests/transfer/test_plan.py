@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mirrornode.transfer.plan import Plan
 from mirrornode.transfer.run import Run
 from mirrornode.transfer.score import MAX_FAILURES
-from support.transfer_sim import SimSource, Simulation, uniform_edges
+from support.transfer_sim import FAULTS, SimSource, Simulation, uniform_edges
 
 MIB = 1 << 20
 MB = 1_000_000
@@ -137,25 +137,33 @@ def test_plan_when_source_ignores_ranges_then_only_its_first_run_goes_on() -> No
     assert plan.is_complete
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     leaves=st.integers(1, 120),
     rates=st.lists(st.floats(0.5 * MB, 200 * MB), min_size=1, max_size=6),
-    scripts=st.lists(
-        st.sampled_from(["", "", "stall:0.5", "lie", "gone:0.3", "late:0.5", "trickle"]),
-        min_size=6,
-        max_size=6,
-    ),
+    scripts=st.lists(st.sampled_from(["", "", *FAULTS]), min_size=6, max_size=6),
+    partial=st.sampled_from([None, (0.0, 0.5), (0.3, 0.9)]),
+    latency_s=st.floats(0.0, 0.3),
+    in_order=st.booleans(),
 )
 def test_plan_always_completes_when_one_source_is_good(
-    leaves: int, rates: list[float], scripts: list[str]
+    leaves: int,
+    rates: list[float],
+    scripts: list[str],
+    partial: tuple[float, float] | None,
+    latency_s: float,
+    in_order: bool,
 ) -> None:
-    sources = [SimSource("good", 10 * MB)]
+    sources = [SimSource("good", 10 * MB, latency_s, lanes=4)]
     sources += [
-        SimSource(f"s{index}", rate, script=scripts[index]) for index, rate in enumerate(rates)
+        SimSource(f"s{index}", rate, script=scripts[index], parts=None if index % 2 else partial)
+        for index, rate in enumerate(rates)
     ]
-    result = Simulation(uniform_edges(leaves), sources).run()
+    result = Simulation(uniform_edges(leaves), sources, in_order=in_order).run()
     assert result.is_complete
+    assert sum(result.by_source.values()) == leaves * MIB
+    # The good one alone would have needed so long, and a little for waiting and starting.
+    assert result.seconds <= 1.5 * leaves * MIB / (10 * MB) + 4 * latency_s + 2.0
 
 
 @pytest.mark.parametrize("leaves", [1, 2, 7])

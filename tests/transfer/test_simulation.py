@@ -104,10 +104,12 @@ def test_a_reader_in_order_does_not_wait_for_a_slow_owner(company: SimSource) ->
     assert result.duplicate_bytes <= 0.05 * 512 * MIB
 
 
-@pytest.mark.parametrize("refresh_s", [0.5, 1.0, 2.0])
-def test_eight_takers_of_one_capped_seed_are_through_soon_after_one(refresh_s: float) -> None:
+@pytest.mark.parametrize(("refresh_s", "meet_s"), [(0.5, 0.0), (1.0, 2.0), (2.0, 0.0)])
+def test_eight_takers_of_one_capped_seed_are_through_soon_after_one(
+    refresh_s: float, meet_s: float
+) -> None:
     alone = max(Crowd(CrowdSettings(takers=1)).run().seconds)
-    result = Crowd(CrowdSettings(takers=8, refresh_s=refresh_s)).run()
+    result = Crowd(CrowdSettings(takers=8, refresh_s=refresh_s, meet_s=meet_s)).run()
     assert max(result.seconds) <= 1.3 * alone
     assert result.seed_copies <= 1.5
     assert result.duplicate_share <= 0.05

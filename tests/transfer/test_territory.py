@@ -59,3 +59,10 @@ def test_territory_bounds_the_takers_it_counts() -> None:
     territory = territory_of("peer:a", [f"peer:{n}" for n in range(2 * MAX_OTHERS)])
     assert len(territory.others) == MAX_OTHERS
     assert len(covered(territory.stretches(PARTS))) == PARTS
+
+
+def test_territory_is_shared_with_takers_only() -> None:
+    territory = Territory("peer:a")
+    for source_id in ("local:disk", "http:mirror.example", "gateway:other.example"):
+        territory.change(source_id, is_taker=True)
+    assert not territory.others

@@ -111,7 +111,7 @@ def test_todo_when_more_sources_than_a_byte_counts_then_still_right() -> None:
     todo = Todo(bytearray(4))
     sources = [todo.admit(f"peer:{n}", bytearray([0, 1, 1, 1])) for n in range(400)]
     seed = todo.admit("seed", None)
-    assert todo.find(seed, 2, 0.0) == (0, 1)
+    assert todo.find(seed, 2, 0.0) == (0, 2)
     for source in sources:
         todo.forget(source)
     todo.take(0, 1)

@@ -77,6 +77,7 @@ class Plan:
         self._todo = Todo(self.done, own_id=own_id, in_order=in_order)
         self._race = Race(edges, self.done, self._active, batch_stop)
         self._look_at = -math.inf
+        self._granted = 0  # lanes of all sources, as of the last look and since
         self._speed = 0.0  # of all active runs together, as of the last look
 
     # -- sources ---------------------------------------------------------------------------------
@@ -201,10 +202,12 @@ class Plan:
             return 1
         room = 0
         if self.left_bytes > GROW_LEFT_S * self._speed and not source.score.late_runs:
-            granted = sum(s.trials.wanted for s in self._sources.values() if s.is_usable)
-            room = max(0, LANE_BUDGET - granted)
+            room = max(0, LANE_BUDGET - self._granted)
         busy = sum(rate.is_known for rate in source.lanes.values())
-        return source.trials.look(now, busy, room)
+        before = source.trials.wanted
+        wanted = source.trials.look(now, busy, room)
+        self._granted += wanted - before
+        return wanted
 
     def keeps_lane(self, source_id: str, lane: object) -> bool:
         """Tell whether a lane that asks for work should stay; else it ends and is forgotten."""
@@ -400,6 +403,7 @@ class Plan:
         self._look_at = now + LOOK_EVERY_S
         edges = self._edges
         self._speed = sum(run.speed(edges, now) for run in self._active)
+        self._granted = sum(s.trials.wanted for s in self._sources.values() if s.is_usable)
         for run in self._active:
             if run.is_late or run.pos >= run.stop:
                 continue

@@ -20,13 +20,21 @@ class Territory:
     """The order in which one taker goes through the parts of a row."""
 
     def __init__(self, own_id: str) -> None:
-        """Begin alone; `own_id` is the source ID under which the others know this taker."""
+        """Begin alone.
+
+        Args:
+            own_id: The source ID under which the others know this taker. Only sources of the same
+                kind are takers: a mirror or a disk that has a part fetches nothing.
+        """
+        self._kind = own_id.partition(":")[0]
         self._own = _votes(own_id)
         self.others: dict[str, list[int]] = {}
         self._stretches: list[tuple[int, int]] | None = None
 
     def change(self, source_id: str, *, is_taker: bool) -> None:
         """Note whether a source is a taker as well: one that has a part and gets more."""
+        if source_id.partition(":")[0] != self._kind:
+            return
         if is_taker and source_id not in self.others and len(self.others) < MAX_OTHERS:
             self.others[source_id] = _votes(source_id)
             self._stretches = None
