@@ -116,6 +116,8 @@ def _report(exc: Exception, arguments: Sequence[str], *, as_json: bool) -> int:
         write_error(name, f"unexpected {name}: {exc}; {hint}", as_json=as_json)
         return exit_codes.LOCAL
     extra = {"missing": list(error.missing)} if isinstance(error, Incomplete) else {}
+    for path in () if as_json else extra.get("missing", ()):
+        write_note(f"missing: {path}")
     write_error(type(error).__name__, str(error), as_json=as_json, **extra)
     return exit_codes.exit_code_of(error)
 

@@ -37,6 +37,9 @@ def test_failure_when_files_are_missing_then_json_lists_them(
     outcome = run("get", CID, "--json")
     assert outcome.code == 3
     assert outcome.records[0]["error"]["missing"] == ["a/b"]
+    outcome = run("get", CID)
+    assert outcome.code == 3
+    assert outcome.err.splitlines() == ["missing: a/b", "error: 1 of 2 files missing"]
 
 
 def test_failure_when_unexpected_then_one_line_and_how_to_see_more(

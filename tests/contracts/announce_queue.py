@@ -83,6 +83,21 @@ class AnnounceQueueContract:
         queue.mark_announced({A: FAR}, SOON)
         assert set(_due(queue, math.inf, 1_000_000)) == {A, B}
 
+    def test_announced_before_the_clock_was_set_back_is_due(self, queue: WritableQueue) -> None:
+        year_s = 365 * 24 * 3600.0
+        queue.enqueue_announcements([A, B])
+        queue.mark_announced({A: SOON + year_s, B: SOON + year_s + 1}, SOON + year_s)
+        assert _due(queue) == [A, B]
+        queue.enqueue_announcements([C])
+        assert _due(queue) == [C, A, B]
+        queue.mark_announced({A: SOON + 60, B: SOON + 60}, SOON)
+        assert _due(queue) == [C]
+
+    def test_announced_before_the_clock_was_set_forward_is_due(self, queue: WritableQueue) -> None:
+        queue.enqueue_announcements([A])
+        queue.mark_announced({A: SOON + 3600}, SOON)
+        assert _due(queue, SOON + 365 * 24 * 3600.0) == [A]
+
     def test_dropped_is_gone_and_marks_of_it_are_ignored(self, queue: WritableQueue) -> None:
         queue.enqueue_announcements([A, B])
         queue.drop_announcements([A, C])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from pathlib import Path
 
 import aiohttp
@@ -10,7 +11,8 @@ import pytest
 
 from mirrornode.content.cid import Cid
 from mirrornode.gateway.certificate import FILE_NAME, load_or_create_certificate
-from mirrornode.wire.ticket import Holding, decode_ticket, encode_request
+from mirrornode.gateway.peer_plane import TicketOffice
+from mirrornode.wire.ticket import BEARER_LIFE_S, Holding, decode_ticket, encode_request
 from support.planes import Shared, open_plane, shelf_of
 
 
@@ -92,6 +94,35 @@ async def test_bearers_of_another_run_are_refused(shared: Shared, tmp_path: Path
         async with open_plane(shelf, tmp_path / "plane") as second:
             assert first.office.admits(f"Bearer {old}")
             assert not second.office.admits(f"Bearer {old}")
+
+
+def office_bearer(answer: bytes | None) -> str:
+    assert answer is not None
+    return f"Bearer {decode_ticket(answer, []).bearer}"
+
+
+@pytest.mark.parametrize("jump_s", [-365 * 86_400, 365 * 86_400])
+async def test_bearer_when_the_date_jumps_then_still_admitted(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch, jump_s: int
+) -> None:
+    office = TicketOffice(shelf_of(shared.catalog), list)
+    office.open_at("http", 1, b"")
+    bearer = office_bearer(await office.answer("12D3KooX", encode_request([])))
+    date = time.time()
+    monkeypatch.setattr(time, "time", lambda: date + jump_s)
+    assert office.admits(bearer)
+    assert office.admits(office_bearer(await office.answer("12D3KooX", encode_request([]))))
+
+
+async def test_bearer_when_its_life_is_over_then_refused(shared: Shared) -> None:
+    now = [1000.0]
+    office = TicketOffice(shelf_of(shared.catalog), list, clock=lambda: now[0])
+    office.open_at("http", 1, b"")
+    bearer = office_bearer(await office.answer("12D3KooX", encode_request([])))
+    now[0] += BEARER_LIFE_S - 2
+    assert office.admits(bearer)
+    now[0] += 3
+    assert not office.admits(bearer)
 
 
 def test_certificate_is_kept_and_private(tmp_path: Path) -> None:

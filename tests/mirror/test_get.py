@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 
 from mirrornode.content.cid import DAG_PB, Cid
+from mirrornode.content.recipe import UNIXFS_V1_2025, Recipe
 from mirrornode.errors import (
     CidMismatch,
+    DiskFull,
     Incomplete,
     NoProviders,
     PathRefused,
@@ -28,9 +31,11 @@ from mirrornode.routing.kad.node import ProviderRecord
 from mirrornode.wire.ticket import PROTOCOL, Holding, Ticket, decode_request, encode_ticket
 from support.http_files import file_server
 from support.models import LEAF
+from support.paced_server import paced_server
 from support.raw_server import Visit, raw_server
 from support.room import Peer, Room
 from support.shared_files import content, overwrite, write
+from support.small_disk import small_disk
 from support.waiting import until
 
 FILES = {
@@ -406,4 +411,62 @@ async def test_get_when_another_transfer_writes_the_same_part_then_refused(
             with pytest.raises(PathRefused, match="another transfer"):
                 await fetch(taker, cid, tmp_path / "out.bin", peers=(seed.address,))
         await fetch(taker, cid, tmp_path / "out.bin", peers=(seed.address,))
+    assert (tmp_path / "out.bin").read_bytes() == data
+
+
+def fill(path: Path) -> None:
+    """Write a file until the disk has no more room."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as filler:
+        while filler.write(bytes(1 << 20)):
+            pass
+
+
+async def test_disk_when_it_fills_up_midway_then_said_and_the_rest_comes_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    # The disk is another one than the home's; somebody else fills it while the get runs.
+    data = content(70_000_000)
+    with small_disk(tmp_path / "disk", 96 << 20) as disk:
+        async with nodes(tmp_path, "seed", "taker") as (seed, taker):
+            path = write(tmp_path / "m.bin", data)
+            cid = seed.share(path, UNIXFS_V1_2025)
+            path.rename(tmp_path / "away")
+            with paced_server(tmp_path / "away", 30e6) as server:
+                options: dict[str, Any] = {
+                    "peers": (seed.address,),
+                    "mirrors": (server.url,),
+                }
+                task = asyncio.create_task(fetch(taker, cid, disk / "out.bin", **options))
+                await until(lambda: server.sent_bytes > 2_000_000)
+                fill(disk / "filler")
+                with pytest.raises(DiskFull) as caught:
+                    await task
+                assert caught.value.path == disk / "out.bin"
+                assert (disk / "out.bin.part").exists()
+                assert not (disk / "out.bin").exists()
+                with pytest.raises(DiskFull):  # still no room: said before anything is fetched
+                    await fetch(taker, cid, disk / "out.bin", **options)
+                (disk / "filler").unlink()
+                got = await fetch(taker, cid, disk / "out.bin", **options)
+        assert (disk / "out.bin").read_bytes() == data
+    assert got.resumed_bytes > 0
+
+
+async def test_two_homes_when_they_write_one_output_then_the_second_is_told(
+    tmp_path: Path,
+) -> None:
+    leaf_bytes = 20_000
+    data = content(60 * leaf_bytes)
+    recipe = Recipe("custom", f"size-{leaf_bytes}", 64, raw_leaves=True, cid_version=1)
+    async with nodes(tmp_path, "seed", "one", "two") as (seed, one, two):
+        path = write(tmp_path / "m.bin", data)
+        cid = seed.share(path, recipe)
+        path.rename(tmp_path / "away")
+        with paced_server(tmp_path / "away", 2e6) as server:
+            options: dict[str, Any] = {"peers": (seed.address,), "mirrors": (server.url,)}
+            first = asyncio.create_task(fetch(one, cid, tmp_path / "out.bin", **options))
+            await until(lambda: server.sent_bytes > len(data) // 5)
+            with pytest.raises(PathRefused, match="another transfer is writing it"):
+                await fetch(two, cid, tmp_path / "out.bin", **options)
+            await first
     assert (tmp_path / "out.bin").read_bytes() == data

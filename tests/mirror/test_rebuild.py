@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,12 @@ async def fetch(
 ) -> tuple[int, int, list[Event]]:
     events: list[Event] = []
     with open_catalog(tmp_path / "home") as catalog:
-        size, resumed = await rebuild(
+        rebuilt = await rebuild(
             catalog, cid, tmp_path / out, [HttpFileSource(url) for url in urls], events.append
         )
         check_recorded(catalog, cid, tmp_path / out)
-    return size, resumed, events
+    assert sum(rebuilt.bytes_by_source.values()) == rebuilt.size_bytes - rebuilt.resumed_bytes
+    return rebuilt.size_bytes, rebuilt.resumed_bytes, events
 
 
 def check_recorded(catalog: Catalog, cid: Cid, path: Path) -> None:
@@ -93,6 +95,34 @@ async def test_fetch_when_the_connection_is_cut_then_it_goes_on(tmp_path: Path) 
     assert ranges[0] == ""
     assert all(wanted.startswith("bytes=") for wanted in ranges[1:])
     assert (tmp_path / "out.bin").read_bytes() == LARGE
+
+
+async def test_fetch_when_several_urls_share_it_then_each_is_credited_with_its_bytes(
+    tmp_path: Path,
+) -> None:
+    with file_server({"m.bin": LARGE}, "cut") as first, file_server({"m.bin": LARGE}) as second:
+        urls = [f"{server.url}/m.bin" for server in (first, second)]
+        with open_catalog(tmp_path / "home") as catalog:
+            rebuilt = await rebuild(
+                catalog, cid_of(LARGE), tmp_path / "out.bin",
+                [HttpFileSource(url) for url in urls], lambda event: None,
+            )  # fmt: skip
+    credit = [rebuilt.bytes_by_source[f"http:{url}"] for url in urls]
+    assert sum(credit) == len(LARGE)
+    assert all(credit)
+    assert credit[0] <= CUT_BYTES
+
+
+async def test_part_when_it_is_a_fifo_then_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(part(tmp_path))
+    with file_server({"m.bin": DATA}) as server, pytest.raises(PathRefused):
+        await fetch(tmp_path, cid_of(DATA), f"{server.url}/m.bin")
+
+
+async def test_name_when_it_is_as_long_as_can_be_then_fetched(tmp_path: Path) -> None:
+    with file_server({"m.bin": DATA}) as server:
+        await fetch(tmp_path, cid_of(DATA), f"{server.url}/m.bin", out="n" * 255)
+    assert (tmp_path / ("n" * 255)).read_bytes() == DATA
 
 
 async def test_fetch_when_an_earlier_run_was_interrupted_then_it_goes_on(tmp_path: Path) -> None:

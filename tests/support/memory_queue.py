@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from mirrornode.store.announcements import FARTHEST_S
+
 
 @dataclass(frozen=True, slots=True)
 class QueuedAnnouncement:
@@ -48,13 +50,13 @@ class MemoryQueue:
         with self._lock:
             due = sorted(
                 (
-                    (-row.priority, next_at, row)
+                    (next_at > now, -row.priority, next_at, row)
                     for next_at, row in self._rows.values()
-                    if next_at <= now and row.priority >= min_priority
+                    if not now < next_at <= now + FARTHEST_S and row.priority >= min_priority
                 ),
-                key=lambda each: each[:2],
+                key=lambda each: each[:3],
             )
-            return [row for _, _, row in due[:limit]]
+            return [row for *_, row in due[:limit]]
 
     def mark_announced(self, next_at: Mapping[bytes, float], ok_at: float) -> None:
         with self._lock:

@@ -25,14 +25,23 @@ if TYPE_CHECKING:
 class TicketOffice:
     """Hands out tickets over libp2p and checks their bearers on the peer plane."""
 
-    def __init__(self, shelf: Shelf, addresses: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        addresses: Callable[[], list[str]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Prepare; `open_at` must be called before the first ticket.
 
         Args:
             addresses: The multiaddrs this node is reachable at now.
+            clock: Seconds. Bearers live no longer than this process, so they need no date, and a
+                date that jumps must lock nobody out.
         """
         self._shelf = shelf
         self._addresses = addresses
+        self._clock = clock
         self._secret = secrets.token_bytes(32)  # a restart ends all bearers; peers ask anew
         self._scheme, self._port, self._pin = "https", 0, b""
 
@@ -47,7 +56,7 @@ class TicketOffice:
         except RemoteProtocolError:
             return None
         holdings = await asyncio.to_thread(self._shelf.holdings, roots)
-        expires_at = time.time() + tickets.BEARER_LIFE_S
+        expires_at = self._clock() + tickets.BEARER_LIFE_S
         return tickets.encode_ticket(
             Ticket(
                 self._scheme,
@@ -66,7 +75,7 @@ class TicketOffice:
         kind, _, bearer = authorization.partition(" ")
         return (
             kind.lower() == "bearer"
-            and tickets.check_bearer(self._secret, bearer.strip(), time.time()) is not None
+            and tickets.check_bearer(self._secret, bearer.strip(), self._clock()) is not None
         )
 
 

@@ -30,16 +30,26 @@ FILES_A_LOOK = 64
 
 
 async def fingerprint_files(
-    catalog: Catalog, active: ActiveTransfers, announce: Callable[[], None]
+    catalog: Catalog,
+    active: ActiveTransfers,
+    announce: Callable[[], None],
+    *,
+    look_every_s: float = LOOK_EVERY_S,
 ) -> None:
     """Hash files that lack a whole-file SHA-256, until cancelled."""
+    last = 0
     while True:
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(look_every_s)
         if active.is_busy:
             continue
-        for stored in await asyncio.to_thread(catalog.files_without_sha256, FILES_A_LOOK):
+        # From where the last look ended: files that cannot be read must not hide the others.
+        files = await asyncio.to_thread(catalog.files_without_sha256, FILES_A_LOOK, after_id=last)
+        if not files:
+            last = 0
+        for stored in files:
             if active.is_busy:
                 break
+            last = stored.file_id
             try:
                 await asyncio.to_thread(_fingerprint, catalog, stored)
             except (StoreError, OSError) as exc:

@@ -381,8 +381,14 @@ class _Get:
                 Note(f"symlink not made, it would lead out of the folder: {path}", "warning")
             )
         try:
-            folders = {(output / file.path).parent for file in manifest.files if file.path}
-            for folder in folders or {output.parent}:
+            # From the deepest up: a folder is found after a power cut only if its parent is.
+            folders = {output.parent}
+            for file in manifest.files:
+                folder = (output / file.path).parent
+                while folder not in folders:
+                    folders.add(folder)
+                    folder = folder.parent
+            for folder in sorted(folders, reverse=True):
                 sync_folder(folder)
         except OSError as exc:
             raise PathRefused(output, "sync", exc.strerror or str(exc)) from exc
@@ -422,20 +428,20 @@ class _Get:
 
     async def _rebuild(self) -> Got:
         output = self._choose_output(is_file=True)
-        source = self.feed.file_urls[0]
-        shown = public_url(source.url)
+        shown = public_url(self.feed.file_urls[0].url)
         self._emit(Note(f"no peer has the structure; fetching the whole file from {shown}"))
-        size_bytes, resumed = await rebuild(
+        rebuilt = await rebuild(
             self._ports.catalog, self._target.cid, output, self.feed.file_urls, self._emit
         )
         self._ports.announce()
         return Got(
             cid=str(self._target.cid),
             path=str(output),
-            size_bytes=size_bytes,
+            size_bytes=rebuilt.size_bytes,
             seconds=self._elapsed(),
-            bytes_by_source={source.source_id: size_bytes - resumed},
-            resumed_bytes=resumed,
+            bytes_by_source=rebuilt.bytes_by_source,
+            resumed_bytes=rebuilt.resumed_bytes,
+            bad_sources=self._loader.bad_sources,
         )
 
     def _elapsed(self) -> float:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,13 @@ from mirrornode.store.files import profile_key
 from mirrornode.store.hashing import FileDigests, hash_file
 from mirrornode.store.records import FileRecord
 from mirrornode.store.stamps import FileStamp
-from mirrornode.transfer.outputs import lock_part, sync_folder, write_error
+from mirrornode.transfer.outputs import (
+    lock_part,
+    make_folder,
+    part_path,
+    sync_folder,
+    write_error,
+)
 from mirrornode.transfer.score import Rate
 from mirrornode.transfer.space import SPARE_BYTES, free_bytes
 from mirrornode.wire.ranges import parse_content_range
@@ -66,17 +73,23 @@ KNOWN_RECIPES: tuple[Recipe, ...] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A file that was fetched whole; `resumed_bytes` of it were there from an earlier run."""
+
+    size_bytes: int
+    resumed_bytes: int
+    bytes_by_source: Mapping[str, int]
+
+
 async def rebuild(
     catalog: Catalog,
     cid: Cid,
     output: Path,
     sources: Sequence[HttpFileSource],
     emit: Callable[[Event], None],
-) -> tuple[int, int]:
+) -> Rebuilt:
     """Fetch the file, prove it against `cid`, give it its name and record it.
-
-    Returns:
-        (size in bytes, bytes that were there from an earlier run).
 
     Raises:
         SourceError: No URL delivered the whole.
@@ -91,7 +104,7 @@ async def rebuild(
         fetch.stop()
         await asyncio.gather(task, return_exceptions=True)
         raise
-    return fetch.position, fetch.resumed_bytes
+    return Rebuilt(fetch.position, fetch.resumed_bytes, dict(fetch.bytes_by_source))
 
 
 def _fetch_and_prove(catalog: Catalog, fetch: _Fetch) -> None:
@@ -117,9 +130,10 @@ class _Fetch:
         sources: Sequence[HttpFileSource],
         emit: Callable[[Event], None],
     ) -> None:
-        self.part = output.with_name(f"{output.name}.whole.part")
+        self.part = part_path(output, ".whole.part")
         self.position = 0
         self.resumed_bytes = 0
+        self.bytes_by_source: dict[str, int] = {}  # of what this run put into the part
         self.cid = cid
         self.output = output
         self._sources = sources
@@ -147,14 +161,18 @@ class _Fetch:
             How many bytes of it an earlier run had fetched.
         """
         try:
-            self.part.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            make_folder(self.part.parent)
+            # Without waiting: what is no file, such as a FIFO, is refused below.
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(self.part, flags, 0o644)
         except OSError as exc:
             raise PathRefused(self.part, "write", exc.strerror or str(exc)) from exc
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise PathRefused(self.part, "write", "it is no regular file")
             lock_part(descriptor, self.part)
             self.position = self.resumed_bytes = os.lseek(descriptor, 0, os.SEEK_END)
+            self.bytes_by_source.clear()
             self._fetch_from_any(descriptor)
             os.fsync(descriptor)
         except OSError as exc:
@@ -233,6 +251,7 @@ class _Fetch:
     def _begin_anew(self, descriptor: int) -> None:
         os.ftruncate(descriptor, 0)
         self.position = self.resumed_bytes = 0
+        self.bytes_by_source.clear()
         self._versions.clear()
 
     def _receive(
@@ -248,6 +267,8 @@ class _Fetch:
             while written < len(view):
                 written += os.pwrite(descriptor, view[written:], self.position + written)
             self.position += len(view)
+            credit = self.bytes_by_source.get(source.source_id, 0)
+            self.bytes_by_source[source.source_id] = credit + len(view)
             now = time.monotonic()
             self._rate.record(len(view), now - last_at)
             last_at = now
@@ -306,9 +327,14 @@ def _finish(
     inner: Sequence[Block],
 ) -> None:
     try:
+        if FileStamp.of(part) != digests.stamp:
+            raise PathRefused(part, "finish", "somebody changed it meanwhile")
         os.replace(part, output)
         sync_folder(output.parent)
         stamp = FileStamp.of(output)
+        if stamp != digests.stamp:
+            os.replace(output, part)
+            raise PathRefused(part, "finish", "somebody replaced it meanwhile")
     except OSError as exc:
         raise PathRefused(output, "write", exc.strerror or str(exc)) from exc
     catalog.record_files(

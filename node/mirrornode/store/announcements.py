@@ -88,6 +88,9 @@ def _is_served(connection: sqlite3.Connection, multihash: bytes) -> bool:
     return bool(row[0])
 
 
+FARTHEST_S = 48 * 3600.0  # how long the network keeps a record: nothing is repeated later
+
+
 class AnnouncementTable:
     """The part of the catalog that queues announcements."""
 
@@ -111,7 +114,8 @@ class AnnouncementTable:
     ) -> list[Announcement]:
         """Return at most `limit` announcements whose time has come.
 
-        The highest priority comes first, and of one priority the longest due.
+        The highest priority comes first, and of one priority the longest due. Last come those that
+        are due absurdly late: they were queued before the clock was set back.
         """
         rows: list[tuple[bytes, int, int, float | None]] = []
         with self._database.read() as connection:
@@ -120,6 +124,12 @@ class AnnouncementTable:
                     "SELECT multihash, priority, attempts, last_ok_at FROM announcements"
                     " WHERE priority = ? AND next_at <= ? ORDER BY next_at, id LIMIT ?",
                     (priority, now, limit - len(rows)),
+                )
+            for priority in reversed(PRIORITIES[min_priority:]):
+                rows += connection.execute(
+                    "SELECT multihash, priority, attempts, last_ok_at FROM announcements"
+                    " WHERE priority = ? AND next_at > ? ORDER BY next_at, id LIMIT ?",
+                    (priority, now + FARTHEST_S, limit - len(rows)),
                 )
         return [Announcement(*row) for row in rows]
 

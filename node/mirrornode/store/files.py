@@ -213,13 +213,17 @@ class FileTable:
                 (sha256, git_sha1, os.fsencode(path)),
             )
 
-    def files_without_sha256(self, limit: int) -> list[StoredFile]:
-        """Return at most `limit` files that are "ok" and lack their whole-file SHA-256."""
+    def files_without_sha256(self, limit: int, *, after_id: int = 0) -> list[StoredFile]:
+        """Return at most `limit` files that are "ok" and lack their whole-file SHA-256.
+
+        Args:
+            after_id: Only files with a higher `file_id`; the result is in that order.
+        """
         with self._database.read() as connection:
             rows = connection.execute(
                 f"SELECT {FILE_COLUMNS} FROM files WHERE sha256 IS NULL AND state = 'ok'"
-                " ORDER BY id LIMIT ?",
-                (limit,),
+                " AND id > ? ORDER BY id LIMIT ?",
+                (after_id, limit),
             ).fetchall()
         return [stored_file(row) for row in rows]
 

@@ -335,13 +335,13 @@ def lock_part(descriptor: int, part: Path) -> None:
         pass  # a file system without locks
 
 
-def part_path(path: Path) -> Path:
+def part_path(path: Path, suffix: str = PART_SUFFIX) -> Path:
     """Return where a file grows; a name that leaves no room for the suffix is shortened."""
-    if len(os.fsencode(path.name)) + len(PART_SUFFIX) <= MAX_NAME_BYTES:
-        return path.with_name(path.name + PART_SUFFIX)
+    if len(os.fsencode(path.name)) + len(suffix) <= MAX_NAME_BYTES:
+        return path.with_name(path.name + suffix)
     name = os.fsencode(path.name)
     short = name[:200].decode(errors="ignore")
-    return path.with_name(f"{short}-{hashlib.sha256(name).hexdigest()[:12]}{PART_SUFFIX}")
+    return path.with_name(f"{short}-{hashlib.sha256(name).hexdigest()[:12]}{suffix}")
 
 
 def make_folder(folder: Path, disk: Disk = REAL_DISK) -> None:

@@ -152,13 +152,17 @@ def decode_ticket(data: bytes, asked: Sequence[Cid]) -> Ticket:
 
 
 def make_bearer(secret: bytes, peer_id: str, expires_at: float) -> str:
-    """Return a bearer for `peer_id`, valid until `expires_at` (Unix seconds)."""
+    """Return a bearer for `peer_id`, valid until `expires_at` (seconds of the maker's clock)."""
     claim = f"{peer_id}.{int(expires_at)}"
     return f"{claim}.{_sign(secret, claim)}"
 
 
 def check_bearer(secret: bytes, bearer: str, now: float) -> str | None:
-    """Return the peer id a bearer was made for, or None when it is forged or expired."""
+    """Return the peer id a bearer was made for, or None when it is forged or expired.
+
+    Args:
+        now: By the same clock that it was made with.
+    """
     if not bearer.isascii():
         return None
     claim, _, signature = bearer.rpartition(".")
