@@ -12,6 +12,7 @@ import pytest
 from mirrornode.errors import SourceGone, SourceRefused
 from mirrornode.sources.http_file import LANES, HttpFileSource
 from mirrornode.store.catalog import Catalog, open_catalog
+from mirrornode.transfer.lanes import FIRST_LANES
 from mirrornode.transfer.score import MAX_FAILURES
 from mirrornode.transfer.session import Offer
 from mirrornode.transfer.worker import WRONG_BYTES
@@ -131,7 +132,7 @@ async def test_liar_is_not_asked_again_when_it_is_offered_again(transfer: Transf
 async def test_link_when_it_expires_under_many_lanes_then_resolved_anew_and_no_failure(
     transfer: Transfer,
 ) -> None:
-    with faulty_server(FILES, after="link", link_uses=2) as server:
+    with faulty_server(FILES, after="link", link_uses=1) as server:
         source = source_of(server)
         outcome = await transfer.run(source)
         links = len(server.links)
@@ -262,8 +263,8 @@ async def test_source_when_it_was_given_up_and_is_offered_again_then_admitted_at
     catalog: Catalog, tmp_path: Path
 ) -> None:
     transfer = Transfer(catalog, tmp_path, MODEL)
-    lanes = MAX_FAILURES
-    gone = ScriptedSource("peer", MODEL, "W" * lanes, lanes=lanes)
+    lanes = FIRST_LANES
+    gone = ScriptedSource("peer", MODEL, "W" * MAX_FAILURES, lanes=lanes)
     back = ScriptedSource("peer", MODEL)
     has_returned = asyncio.Event()
 
