@@ -12,6 +12,7 @@ from mirrornode import config as config_module
 from mirrornode.config import (
     Config,
     GatewayConfig,
+    LimitsConfig,
     MirrorConfig,
     PeerPlaneConfig,
     SwarmConfig,
@@ -51,6 +52,10 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         plain = true
         [gateway]
         address = "127.0.0.1:8090"
+        [limits]
+        upload = "50MB"
+        upload_per_peer = "6MiB/s"
+        download = 0
         """,
     )
     assert load_config(home, {}) == Config(
@@ -65,6 +70,7 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         ),
         peer_plane=PeerPlaneConfig("0.0.0.0:4102", plain=True),
         gateway=GatewayConfig("127.0.0.1:8090"),
+        limits=LimitsConfig(50_000_000, 6 * 2**20, 0),
     )
 
 
@@ -84,6 +90,11 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         ("[swarm]\nmode = 'public'", "swarm.mode", 'only "lan" is known'),
         ("[gateway]\naddress = 8090", "gateway.address", "must be a str"),
         ("mirror = 'http://x'", "mirror", "[[mirror]]"),
+        ("[limits]\nupload = '50 Mbit'", "limits.upload", "write bytes as 800KB"),
+        ("[limits]\nupload = '1KB'", "limits.upload", "would time out"),
+        ("[limits]\ndownload = true", "limits.download", "write bytes as"),
+        ("[limits]\ndownload = -1", "limits.download", "write bytes as"),
+        ("[limits]\nuploads = 1", "limits.uploads", "did you mean limits.upload?"),
         ("[[mirror]]\nregion = 'x'", "mirror.url", "needs a url"),
         ("[[mirror]]\nurl = 'mirror.example.com'", "mirror.url", "http:// or https://"),
     ],
@@ -135,6 +146,7 @@ def test_environment_overrides_the_file(tmp_path: Path) -> None:
     [
         ("MIRRORNODE_SWARM_MDNS", "maybe", "swarm.mdns"),
         ("MIRRORNODE_SWARM_MODE", "public", "swarm.mode"),
+        ("MIRRORNODE_LIMITS_UPLOAD", "fast", "limits.upload"),
     ],
 )
 def test_environment_when_value_is_wrong_then_variable_is_named(
@@ -155,7 +167,9 @@ def test_home_when_it_names_an_unknown_user_then_config_error() -> None:
         default_home({"MIRRORNODE_HOME": "~no-such-user/x"})
 
 
-@pytest.mark.parametrize("section", [MirrorConfig, SwarmConfig, PeerPlaneConfig, GatewayConfig])
+@pytest.mark.parametrize(
+    "section", [MirrorConfig, SwarmConfig, PeerPlaneConfig, GatewayConfig, LimitsConfig]
+)
 def test_every_setting_is_documented_where_it_is_defined(section: type) -> None:
     source = inspect.getsource(section)
     for item in dataclasses.fields(section):

@@ -52,6 +52,7 @@ class Work(Protocol):
         mirrors: Sequence[str] = (),
         peers: Sequence[str] = (),
         timeout_s: float = 30.0,
+        download_limit: int = 0,
         progress: Progress | None = None,
     ) -> Got:
         """Fetch a target and verify every byte."""

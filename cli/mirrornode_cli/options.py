@@ -36,6 +36,15 @@ Bootstrap = Annotated[
         show_default=False,
     ),
 ]
+DownloadLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--download-limit",
+        metavar="RATE",
+        help="Receive at most RATE bytes a second, e.g. 50MB or 6MiB; 0 = no limit.",
+        show_default=False,
+    ),
+]
 NoMdns = Annotated[
     bool, typer.Option("--no-mdns", help="Do not look for nodes on the local network by mDNS.")
 ]

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from mirrornode.config import Config, load_config
+from mirrornode.config import Config, load_config, parse_rate
 from mirrornode.errors import ConfigError
 
 PLAIN = "plain"  # `--peer-plane plain`: no TLS
@@ -23,6 +23,9 @@ def config_from_flags(
     mdns: bool = True,
     peer_plane: Sequence[str] = (),
     gateway: str | None = None,
+    upload_limit: str | None = None,
+    upload_per_peer: str | None = None,
+    download_limit: str | None = None,
 ) -> Config:
     """Return the settings of a home with the flags applied.
 
@@ -50,7 +53,24 @@ def config_from_flags(
     web = config.gateway
     if gateway is not None:
         web = dataclasses.replace(web, address=_host_port(gateway, "--gateway"))
-    return dataclasses.replace(config, swarm=swarm, peer_plane=plane, gateway=web)
+    limits = config.limits
+    for name, flag, rate in (
+        ("upload", "--upload-limit", upload_limit),
+        ("upload_per_peer", "--upload-limit-per-peer", upload_per_peer),
+        ("download", "--download-limit", download_limit),
+    ):
+        if rate is not None:
+            limits = dataclasses.replace(limits, **{name: rate_of(rate, flag)})
+    return dataclasses.replace(config, swarm=swarm, peer_plane=plane, gateway=web, limits=limits)
+
+
+def rate_of(text: str, flag: str) -> int:
+    """Return the bytes a second that a flag means; 0 is no limit.
+
+    Raises:
+        ConfigError: Not a size; the message shows the forms.
+    """
+    return parse_rate(text, "rate", flag)
 
 
 def peer_multiaddr(text: str, flag: str) -> str:

@@ -105,6 +105,7 @@ class Client:
         mirrors: Sequence[str] = (),
         peers: Sequence[str] = (),
         timeout_s: float = 30.0,
+        download_limit: int = 0,
         progress: Progress | None = None,
     ) -> Got:
         """Fetch and verify a target; what was fetched is shared from then on.
@@ -115,6 +116,7 @@ class Client:
             mirrors: URLs of gateways, of the file, or of a base folder (ending in a slash).
             peers: Multiaddrs of nodes to dial besides those that are found.
             timeout_s: Give up when nothing has arrived for so long.
+            download_limit: Bytes a second for this call, besides the node's limit; 0 = none.
             progress: Gets `GetProgress` about five times a second, and `Note`s.
 
         Raises:
@@ -133,6 +135,7 @@ class Client:
             "mirrors": list(mirrors),
             "peers": list(peers),
             "timeout_s": timeout_s,
+            "download_limit": download_limit,
         }
         record = self._ask("get", fields, progress, lambda: self._get_here(fields, progress))
         return _as(Got, record)

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mirrornode.errors import ConfigError
+from mirrornode.sizes import parse_size
 
 DEFAULT_SWARM_PORT = 4101
 DEFAULT_PEER_PLANE_PORT = 4102
 DEFAULT_GATEWAY_PORT = 8090
+MIN_RATE = 10_000  # bytes a second: below that, sources time out before a piece has arrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,15 @@ class GatewayConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """How fast content may move, in bytes a second; written as "50MB", "6MiB", or a number."""
+
+    upload: int = 0  # to all peers together, shared fairly between them; 0 = no limit
+    upload_per_peer: int = 0  # to any one peer; 0 = no limit
+    download: int = 0  # of all transfers together; 0 = no limit
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a node needs to know before it starts."""
 
@@ -66,6 +77,7 @@ class Config:
     swarm: SwarmConfig = field(default_factory=SwarmConfig)
     peer_plane: PeerPlaneConfig = field(default_factory=PeerPlaneConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
 
 
 def default_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -97,9 +109,31 @@ def load_config(home: Path | None = None, environ: Mapping[str, str] = os.enviro
     return _with_environment(dataclasses.replace(config, home=home), environ)
 
 
+def parse_rate(value: object, name: str, origin: str) -> int:
+    """Return the bytes a second that a setting or flag means; 0 is no limit.
+
+    Raises:
+        ConfigError: Not a size, or a rate at which nothing would ever arrive.
+    """
+    try:
+        rate = parse_size(str(value))  # of a type that is neither text nor number: no size either
+    except ValueError as exc:
+        raise ConfigError(
+            f"{name} = {value!r} in {origin}: {exc}", key=name, origin=origin
+        ) from exc
+    if 0 < rate < MIN_RATE:
+        raise ConfigError(
+            f"{name} = {value!r} in {origin} is less than {MIN_RATE:,} bytes a second: transfers "
+            "would time out; 0 means no limit",
+            key=name,
+            origin=origin,
+        )
+    return rate
+
+
 def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
     """Apply `MIRRORNODE_<SECTION>_<KEY>`, lists separated by commas."""
-    for section_name in ("swarm", "peer_plane", "gateway"):
+    for section_name in ("swarm", "peer_plane", "gateway", "limits"):
         section = getattr(config, section_name)
         changes: dict[str, Any] = {}
         for item in dataclasses.fields(section):
@@ -161,6 +195,8 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
                 raise ConfigError(f"[[mirror]] in {origin} needs a url", key="mirror.url",
                                   origin=origin)  # fmt: skip
         return tuple(_build(MirrorConfig, v, prefix="mirror.", origin=origin) for v in value)
+    if name.startswith("limits."):
+        return parse_rate(value, name, origin)
     if isinstance(default, tuple):
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ConfigError(

@@ -7,6 +7,7 @@ layer up and stop in the opposite order.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import logging
 import time
@@ -43,6 +44,7 @@ from mirrornode.store.home import lock_home
 from mirrornode.swarm.identity import load_or_create_identity
 from mirrornode.swarm.mdns import open_mdns
 from mirrornode.swarm.node import Swarm, open_swarm
+from mirrornode.transfer.pacing import Uploads, pace_of
 from mirrornode.version import __version__
 from mirrornode.wire import ticket as tickets
 from mirrornode.wire.control import socket_path
@@ -66,6 +68,7 @@ class Node:
     swarm: Swarm
     kad: Kad
     ports: GetPorts
+    uploads: Uploads
     peer_plane: str
     gateway: str
     started_at: float
@@ -94,6 +97,8 @@ class Node:
             "roots": len(self.catalog.roots()),
             "files": files,
             "size_bytes": size_bytes,
+            "served_bytes": self.uploads.sent_bytes,
+            "limits": dataclasses.asdict(self.config.limits),
             "announcements": {"total": total, "due": due, "ok": ok},
             "transfers": [_transfer_status(session) for session in self.ports.active.sessions],
         }
@@ -135,12 +140,24 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         kad = Kad(swarm, serve=not is_short_lived)
         announcer = Announcer(kad, catalog, is_busy=lambda: active.is_busy)
         office = TicketOffice(shelf, swarm.addresses)
-        peer_plane = await _open_peer_plane(stack, config, shelf, office, is_short_lived)
+        limits = config.limits
+        uploads = stack.enter_context(Uploads(limits.upload, limits.upload_per_peer).pacing())
+        peer_plane = await _open_peer_plane(stack, config, shelf, office, uploads, is_short_lived)
         swarm.serve(tickets.PROTOCOL, office.answer, max_request_bytes=tickets.MAX_REQUEST_BYTES)
-        gateway = "" if is_short_lived else await _open_gateway(stack, config, shelf)
-        ports = GetPorts(catalog, shelf, active, Finder(swarm, kad), announcer.wake)
+        gateway = "" if is_short_lived else await _open_gateway(stack, config, shelf, uploads)
+        ports = GetPorts(
+            catalog, shelf, active, Finder(swarm, kad), announcer.wake, pace_of(limits.download)
+        )
         node = Node(
-            config, catalog, swarm, kad, ports, peer_plane, gateway, started_at=time.monotonic()
+            config,
+            catalog,
+            swarm,
+            kad,
+            ports,
+            uploads,
+            peer_plane,
+            gateway,
+            started_at=time.monotonic(),
         )
         run = await stack.enter_async_context(_background())
         run(kad.run())
@@ -200,6 +217,7 @@ async def _open_peer_plane(
     config: Config,
     shelf: Shelf,
     office: TicketOffice,
+    uploads: Uploads,
     is_short_lived: bool,
 ) -> str:
     address = parse_address(
@@ -210,21 +228,25 @@ async def _open_peer_plane(
     sock = bind(address, "peer_plane.address")
     tune_for_lan(sock)
     if config.peer_plane.plain:
-        port = await stack.enter_async_context(serving(sock, shelf, office.admits, None))
+        port = await stack.enter_async_context(serving(sock, shelf, office.admits, None, uploads))
         office.open_at("http", port, b"")
         return f"http://{_shown(address.host)}:{port}"
     certificate = load_or_create_certificate(config.home)
-    port = await stack.enter_async_context(serving(sock, shelf, office.admits, certificate.context))
+    port = await stack.enter_async_context(
+        serving(sock, shelf, office.admits, certificate.context, uploads)
+    )
     office.open_at("https", port, certificate.sha256)
     return f"https://{_shown(address.host)}:{port}"
 
 
-async def _open_gateway(stack: AsyncExitStack, config: Config, shelf: Shelf) -> str:
+async def _open_gateway(
+    stack: AsyncExitStack, config: Config, shelf: Shelf, uploads: Uploads
+) -> str:
     address = parse_address(
         config.gateway.address, "gateway.address", "127.0.0.1", DEFAULT_GATEWAY_PORT
     )
     sock = bind(address, "gateway.address")
-    app = make_gateway(shelf, address.host)
+    app = make_gateway(shelf, address.host, uploads)
     port = await stack.enter_async_context(listening(app, sock))
     return f"http://{_shown(address.host)}:{port}"
 

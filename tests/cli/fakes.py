@@ -66,6 +66,8 @@ STATUS = {
     "roots": 1,
     "files": 3,
     "size_bytes": 2_000_000,
+    "served_bytes": 7_000_000,
+    "limits": {"upload": 50_000_000, "upload_per_peer": 0, "download": 0},
     "announcements": {"total": 4, "due": 1, "ok": 3},
     "transfers": [
         {
@@ -126,6 +128,7 @@ class FakeClient:
         mirrors: Sequence[str] = (),
         peers: Sequence[str] = (),
         timeout_s: float = 30.0,
+        download_limit: int = 0,
         progress: Progress | None = None,
     ) -> Got:
         self._called(
@@ -136,6 +139,7 @@ class FakeClient:
             mirrors=list(mirrors),
             peers=list(peers),
             timeout_s=timeout_s,
+            download_limit=download_limit,
         )
         return GOT
 

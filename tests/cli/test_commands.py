@@ -87,7 +87,8 @@ def test_get_when_human_then_summary_names_path_speed_and_sources(run: Run) -> N
 def test_get_when_flags_are_given_then_the_client_gets_them(run: Run, factory: FakeFactory) -> None:
     peer = "/ip4/192.0.2.7/tcp/4101/p2p/12D3KooW"
     mirrors = ["--mirror", "http://a", "--mirror", "http://b"]
-    run("get", CID, *mirrors, "--peer", peer, "--timeout", "5", "--no-mdns", "--bootstrap", peer)
+    run("get", CID, *mirrors, "--peer", peer, "--timeout", "5", "--no-mdns", "--bootstrap", peer,
+        "--download-limit", "20MB")  # fmt: skip
     arguments = factory.fake.calls[0][1]
     assert arguments == {
         "target": CID,
@@ -95,6 +96,7 @@ def test_get_when_flags_are_given_then_the_client_gets_them(run: Run, factory: F
         "mirrors": ["http://a", "http://b"],
         "peers": [peer],
         "timeout_s": 5.0,
+        "download_limit": 20_000_000,
     }
     assert factory.configs[0].swarm.mdns is False
     assert factory.configs[0].swarm.bootstrap == (peer,)
@@ -144,6 +146,7 @@ def test_status_when_running_then_says_what_matters(run: Run) -> None:
     assert "version    0.1.0, up 1:15" in text
     assert "shares     1 root, 3 files, 2.00 MB" in text
     assert "announced  3 of 4, 1 due" in text
+    assert "served     7.00 MB; limits: 50.0 MB/s up\n" in text
     assert "50.0% of 100 B, 10 B/s" in text
 
 

@@ -18,6 +18,7 @@ from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.store.catalog import open_catalog
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.outputs import lay_out
+from mirrornode.transfer.pacing import Uploads
 from mirrornode.transfer.session import TransferSession
 from support.models import LEAF, folder_of, model_of
 from support.planes import Shared, open_gateway, shelf_of
@@ -30,7 +31,7 @@ UNKNOWN = Cid.raw_sha256(b"z" * 32)
 @pytest.fixture
 async def client(shared: Shared) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     app = web.Application()
-    ContentRoutes(shelf_of(shared.catalog)).add_to(app)
+    ContentRoutes(shelf_of(shared.catalog), Uploads()).add_to(app)
     async with TestClient(TestServer(app)) as opened:
         yield opened
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
+from collections import Counter
 from pathlib import Path
 
 import aiohttp
@@ -12,8 +14,13 @@ import pytest
 from mirrornode.content.cid import Cid
 from mirrornode.gateway.certificate import FILE_NAME, load_or_create_certificate
 from mirrornode.gateway.peer_plane import TicketOffice
+from mirrornode.store.catalog import open_catalog
+from mirrornode.transfer.pacing import Uploads
+from mirrornode.wire import batch
 from mirrornode.wire.ticket import BEARER_LIFE_S, Holding, decode_ticket, encode_request
+from support.models import model_of
 from support.planes import Shared, open_plane, shelf_of
+from support.shared_files import SMALL_CHUNKS, record
 
 
 def trusting() -> ssl.SSLContext:
@@ -151,3 +158,70 @@ def test_certificate_when_damaged_then_made_anew(tmp_path: Path, damage: str) ->
     fresh = load_or_create_certificate(tmp_path)
     assert fresh.sha256 != first.sha256
     assert load_or_create_certificate(tmp_path).sha256 == fresh.sha256
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("rate", [0, 4_000_000])
+async def test_plane_when_limited_or_not_then_same_bytes_and_all_are_counted(
+    tmp_path: Path, plain: bool, rate: int
+) -> None:
+    model = model_of(700_001)
+    path = model.write(tmp_path)
+    with open_catalog(tmp_path / "home") as catalog, Uploads(rate).pacing() as uploads:
+        record(catalog, path, SMALL_CHUNKS)
+        shelf = shelf_of(catalog)
+        async with open_plane(shelf, tmp_path / "plane", plain=plain, uploads=uploads) as plane:
+            headers = {"Authorization": f"Bearer {(await plane.ticket()).bearer}"}
+            base = f"{'http' if plain else 'https'}://127.0.0.1:{plane.port}"
+            leaves = [model.manifest.files[0].map.leaf_cid(number) for number in range(3)]
+            async with aiohttp.ClientSession(headers=headers) as http:
+                tls = trusting()
+                async with http.get(f"{base}/ipfs/{model.root}", ssl=tls) as answer:
+                    assert await answer.read() == model.data
+                asked = {**headers, "Range": "bytes=5-300004"}
+                url = f"{base}/ipfs/{model.root}"
+                async with http.get(url, ssl=tls, headers=asked) as answer:
+                    assert await answer.read() == model.data[5:300_005]
+                url = f"{base}/ipfs/{leaves[0]}?format=raw"
+                async with http.get(url, ssl=tls) as answer:
+                    assert await answer.read() == model.data[:1000]
+                body = batch.encode_request(leaves)
+                async with http.post(base + batch.PATH, ssl=tls, data=body) as answer:
+                    assert model.data[2000:3000] in await answer.read()
+            assert 1_004_001 <= uploads.sent_bytes <= 1_004_001 + 500
+
+
+async def test_plane_when_limited_then_peers_share_evenly_whatever_their_connections(
+    tmp_path: Path,
+) -> None:
+    model = model_of(1 << 20)
+    path = model.write(tmp_path)
+    got: Counter[str] = Counter()
+    with open_catalog(tmp_path / "home") as catalog, Uploads(10e6).pacing() as uploads:
+        record(catalog, path, SMALL_CHUNKS)
+        shelf = shelf_of(catalog)
+        async with open_plane(shelf, tmp_path / "plane", plain=True, uploads=uploads) as plane:
+            url = f"http://127.0.0.1:{plane.port}/ipfs/{model.root}"
+            enough = asyncio.Event()
+
+            async def take(http: aiohttp.ClientSession, peer: str) -> None:
+                bearer = (await plane.ticket(peer_id=peer)).bearer
+                while True:
+                    headers = {"Authorization": f"Bearer {bearer}"}
+                    async with http.get(url, headers=headers) as answer:
+                        async for piece in answer.content.iter_any():
+                            got[peer] += len(piece)
+                            if min(got["few"], got["many"]) > 5e6:
+                                enough.set()
+
+            connector = aiohttp.TCPConnector(limit=0)
+            async with aiohttp.ClientSession(connector=connector, read_bufsize=4096) as http:
+                peers = ["few"] * 2 + ["many"] * 12
+                takers = [asyncio.create_task(take(http, peer)) for peer in peers]
+                await enough.wait()
+                for taker in takers:
+                    taker.cancel()
+                await asyncio.gather(*takers, return_exceptions=True)
+    # What lies in the buffers of twelve connections is not evened out; without turns it is 6 to 1.
+    assert got["many"] < 1.6 * got["few"]
+    assert got["few"] < 1.6 * got["many"]

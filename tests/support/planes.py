@@ -18,6 +18,7 @@ from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.store.catalog import Catalog
 from mirrornode.store.home import make_home
+from mirrornode.transfer.pacing import Uploads
 from mirrornode.wire.ticket import Ticket, decode_ticket, encode_request
 from support.models import Model
 
@@ -58,6 +59,7 @@ async def open_plane(
     *,
     hosts: Callable[[], list[str]] = lambda: [f"/ip4/{LOOPBACK}/tcp/4101"],
     plain: bool = False,
+    uploads: Uploads | None = None,
 ) -> AsyncIterator[Plane]:
     """Serve the peer plane of a shelf on loopback."""
     office = TicketOffice(shelf, hosts)
@@ -65,7 +67,8 @@ async def open_plane(
     certificate = await asyncio.to_thread(load_or_create_certificate, home)
     sock = bind(Address(LOOPBACK, 0, is_default=False), "peer_plane.address")
     context = None if plain else certificate.context
-    async with serving(sock, shelf, office.admits, context) as port:
+    uploads = uploads or Uploads()
+    async with serving(sock, shelf, office.admits, context, uploads) as port:
         office.open_at("http" if plain else "https", port, b"" if plain else certificate.sha256)
         yield Plane(office, port)
 
@@ -74,5 +77,5 @@ async def open_plane(
 async def open_gateway(shelf: Shelf) -> AsyncIterator[str]:
     """Serve the gateway of a shelf on loopback; yields its URL."""
     sock = bind(Address(LOOPBACK, 0, is_default=False), "gateway.address")
-    async with listening(make_gateway(shelf, LOOPBACK), sock) as port:
+    async with listening(make_gateway(shelf, LOOPBACK, Uploads()), sock) as port:
         yield f"http://{LOOPBACK}:{port}"

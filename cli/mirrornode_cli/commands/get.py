@@ -12,7 +12,7 @@ from mirrornode_cli import options
 from mirrornode_cli.context import Interrupted, factory_of
 from mirrornode_cli.output import write_json, write_line
 from mirrornode_cli.progress import show_progress
-from mirrornode_cli.settings import config_from_flags, peer_multiaddr
+from mirrornode_cli.settings import config_from_flags, peer_multiaddr, rate_of
 from mirrornode_cli.units import (
     count_text,
     percent_text,
@@ -32,6 +32,7 @@ Examples:
   mirrornode get bafybei... -o ./model
   mirrornode get ipfs://bafybei.../config.json -o config.json
   mirrornode get bafybei... --mirror https://mirror.example.com/models/x.safetensors
+  mirrornode get bafybei... --download-limit 20MB      # leave the line to others as well
 
 
 Stopped or cut off? The same command goes on where it was.
@@ -76,6 +77,7 @@ def get(
             "--timeout", metavar="S", min=0.1, help="Give up after S seconds without a source."
         ),
     ] = 30.0,
+    download_limit: options.DownloadLimit = None,
     bootstrap: options.Bootstrap = None,
     no_mdns: options.NoMdns = False,
     home: options.Home = None,
@@ -83,6 +85,7 @@ def get(
 ) -> None:
     """Fetch by CID, and verify every byte."""
     config = config_from_flags(home, bootstrap=bootstrap or (), mdns=not no_mdns)
+    limit = rate_of(download_limit or "0", "--download-limit")
     peers = [peer_multiaddr(text, "--peer") for text in peer or ()]
     client = factory_of(context).client(config)
     try:
@@ -93,6 +96,7 @@ def get(
                 mirrors=mirror or (),
                 peers=peers,
                 timeout_s=timeout,
+                download_limit=limit,
                 progress=progress,
             )
     except KeyboardInterrupt:

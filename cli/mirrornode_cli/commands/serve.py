@@ -16,6 +16,7 @@ Examples:
   mirrornode serve
   mirrornode serve --bootstrap /ip4/192.0.2.7/tcp/4101/p2p/12D3Koo...
   mirrornode serve --peer-plane plain    # no TLS between nodes: faster on a trusted LAN
+  mirrornode serve --upload-limit 50MB   # all peers together, shared fairly between them
 
 \b
 Prints one READY line on stdout when it can be used.
@@ -45,6 +46,26 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    upload_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--upload-limit",
+            metavar="RATE",
+            help="Send at most RATE bytes a second to all peers together, each the same share, "
+            "e.g. 50MB or 6MiB; 0 = no limit. Programs of this machine are not limited.",
+            show_default=False,
+        ),
+    ] = None,
+    upload_limit_per_peer: Annotated[
+        str | None,
+        typer.Option(
+            "--upload-limit-per-peer",
+            metavar="RATE",
+            help="Send at most RATE bytes a second to any one peer.",
+            show_default=False,
+        ),
+    ] = None,
+    download_limit: options.DownloadLimit = None,
     bootstrap: options.Bootstrap = None,
     no_mdns: options.NoMdns = False,
     home: options.Home = None,
@@ -58,6 +79,9 @@ def serve(
         mdns=not no_mdns,
         peer_plane=peer_plane or (),
         gateway=gateway,
+        upload_limit=upload_limit,
+        upload_per_peer=upload_limit_per_peer,
+        download_limit=download_limit,
     )
     factory = factory_of(context)
     run_until_signal(

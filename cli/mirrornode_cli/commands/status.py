@@ -54,6 +54,7 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
         f"gateway    {state['gateway'] or 'off'}",
         f"peers      {state['peers']} connected, {state['dht_peers']} in the routing table",
         f"shares     {shares}",
+        f"served     {size_text(state['served_bytes'])}{_limits_text(state['limits'])}",
         f"announced  {announcements['ok']} of {announcements['total']}, {announcements['due']} due",
     ]
     lines += [
@@ -63,3 +64,10 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
         for transfer in state["transfers"]
     ]
     return lines
+
+
+def _limits_text(limits: Mapping[str, int]) -> str:
+    """Return the limits that are set, as the end of a line."""
+    words = {"upload": "up", "upload_per_peer": "up to each peer", "download": "down"}
+    parts = [f"{rate_text(limits[key])} {word}" for key, word in words.items() if limits[key]]
+    return f"; limits: {', '.join(parts)}" if parts else ""

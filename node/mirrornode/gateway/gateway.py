@@ -16,11 +16,12 @@ from mirrornode.gateway.content import ContentRoutes
 
 if TYPE_CHECKING:
     from mirrornode.mirror.shelf import Shelf
+    from mirrornode.transfer.pacing import Uploads
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_gateway(shelf: Shelf, host: str) -> web.Application:
+def make_gateway(shelf: Shelf, host: str, uploads: Uploads) -> web.Application:
     """Return the gateway's application; `host` is the address it listens on."""
 
     @web.middleware
@@ -31,7 +32,7 @@ def make_gateway(shelf: Shelf, host: str) -> web.Application:
         return await handler(request)
 
     app = web.Application(middlewares=[known_host_only])
-    ContentRoutes(shelf).add_to(app)
+    ContentRoutes(shelf, uploads).add_to(app)
     app.router.add_get("/healthz", _healthz, allow_head=True)
     return app
 

@@ -70,13 +70,12 @@ class TicketOffice:
             )
         )
 
-    def admits(self, authorization: str) -> bool:
-        """Tell whether an `Authorization` header holds a bearer of ours that has not expired."""
+    def admits(self, authorization: str) -> str | None:
+        """Return whose bearer an `Authorization` header holds, None when it is none of ours."""
         kind, _, bearer = authorization.partition(" ")
-        return (
-            kind.lower() == "bearer"
-            and tickets.check_bearer(self._secret, bearer.strip(), self._clock()) is not None
-        )
+        if kind.lower() != "bearer":
+            return None
+        return tickets.check_bearer(self._secret, bearer.strip(), self._clock())
 
 
 def _hosts(addresses: list[str]) -> list[str]:

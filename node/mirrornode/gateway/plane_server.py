@@ -2,7 +2,8 @@
 
 Through asyncio every encrypted piece is copied twice and costs a turn of the loop: 40 % more CPU
 than a blocking socket. The standard library's HTTP server parses requests; this module adds TLS,
-the bearer, bounds, and the two ways to send: encrypted pieces, or sendfile on a plain plane.
+the bearer, bounds, and the two ways to send: encrypted pieces, or sendfile on a plain plane. Every
+piece is counted, and waits for its turn when uploads are limited.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ from mirrornode.gateway.answers import (
     ContentAnswers,
     refusal,
 )
+from mirrornode.transfer.limit import SMALL_BYTES
 from mirrornode.wire import batch
 
 if TYPE_CHECKING:
     from mirrornode.mirror.shelf import OpenFile, Shelf
+    from mirrornode.transfer.pacing import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +54,19 @@ POLL_S = 0.1
 async def serving(
     sock: socket.socket,
     shelf: Shelf,
-    admits: Callable[[str], bool],
+    admits: Callable[[str], str | None],
     context: ssl.SSLContext | None,
+    uploads: Uploads,
 ) -> AsyncIterator[int]:
     """Serve the peer plane on a bound socket for the length of the block; yields the port.
 
     Args:
-        admits: Tells whether an `Authorization` header may pass; called from any thread.
+        admits: Tells which peer's `Authorization` header this is, None for nobody's; called from
+            any thread.
         context: None for a plain plane.
+        uploads: Counts what is sent, and gives each piece its turn.
     """
-    server = _PlaneServer(sock, shelf, admits, context)
+    server = _PlaneServer(sock, shelf, admits, context, uploads)
     thread = threading.Thread(
         target=server.serve_forever, args=(POLL_S,), name="peer-plane", daemon=True
     )
@@ -81,8 +87,9 @@ class _PlaneServer(ThreadingMixIn, TCPServer):
         self,
         sock: socket.socket,
         shelf: Shelf,
-        admits: Callable[[str], bool],
+        admits: Callable[[str], str | None],
         context: ssl.SSLContext | None,
+        uploads: Uploads,
     ) -> None:
         super().__init__(sock.getsockname()[:2], _Request, bind_and_activate=False)
         self.socket.close()
@@ -92,6 +99,7 @@ class _PlaneServer(ThreadingMixIn, TCPServer):
         self.answers = ContentAnswers(shelf)
         self.admits = admits
         self.context = context
+        self.uploads = uploads
         self._lock = threading.Lock()
         self._open: dict[socket.socket, str] = {}
         self._by_host: Counter[str] = Counter()
@@ -138,6 +146,7 @@ class _Request(BaseHTTPRequestHandler):
     timeout = IDLE_TIMEOUT_S
     disable_nagle_algorithm = True
     _buffer: ClassVar[memoryview] = memoryview(b"")
+    _peer = ""  # whose bearer the request shows
 
     @property
     def _plane(self) -> _PlaneServer:
@@ -194,7 +203,7 @@ class _Request(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         pieces: list[bytes] = []
-        size = 0
+        size = sent = 0
         self._plane.shelf.note_served()
         for cid in cids:
             block = self._plane.shelf.read_block(cid)
@@ -203,18 +212,32 @@ class _Request(BaseHTTPRequestHandler):
             pieces += (batch.section_head(cid, len(block)), block)
             size += len(block)
             if size >= WRITE_BYTES:
-                self._write_chunk(pieces)
+                self._write_chunk(pieces, is_small=sent + size <= SMALL_BYTES)
+                sent += size
                 pieces, size = [], 0
         if pieces:
-            self._write_chunk(pieces)
+            self._write_chunk(pieces, is_small=sent + size <= SMALL_BYTES)
         self.wfile.write(b"0\r\n\r\n")
 
-    def _write_chunk(self, pieces: list[bytes]) -> None:
+    def _write_chunk(self, pieces: list[bytes], *, is_small: bool) -> None:
         size = sum(map(len, pieces))
-        self.wfile.write(b"".join([b"%x\r\n" % size, *pieces, b"\r\n"]))
+        self._write(b"".join([b"%x\r\n" % size, *pieces, b"\r\n"]), is_small=is_small)
+
+    def _write(self, payload: bytes, *, is_small: bool) -> None:
+        """Send content from memory, in pieces when uploads are limited."""
+        uploads = self._plane.uploads
+        view = memoryview(payload)
+        while view:
+            piece = view[: uploads.piece_bytes or len(view)]
+            uploads.wait(self._peer, len(piece), is_small=is_small)
+            self.wfile.write(piece)
+            uploads.note_sent(len(piece))
+            view = view[len(piece) :]
 
     def _is_admitted(self) -> bool:
-        if self._plane.admits(self.headers.get("Authorization", "")):
+        peer = self._plane.admits(self.headers.get("Authorization", ""))
+        if peer is not None:
+            self._peer = peer
             return True
         if self.command == "POST":
             self.close_connection = True  # the body is not read
@@ -232,7 +255,7 @@ class _Request(BaseHTTPRequestHandler):
             if self.command == "HEAD" or answer.status == 304:
                 return
             if answer.file is None:
-                self.wfile.write(answer.body)
+                self._write(answer.body, is_small=answer.size_bytes <= SMALL_BYTES)
             else:
                 self._send_file(answer.file, *answer.run)
         finally:
@@ -240,23 +263,31 @@ class _Request(BaseHTTPRequestHandler):
                 os.close(answer.file.descriptor)
 
     def _send_file(self, opened: OpenFile, start: int, stop: int) -> None:
-        answers, sock = self._plane.answers, self.request
+        answers, sock, uploads = self._plane.answers, self.request, self._plane.uploads
+        is_small = stop - start <= SMALL_BYTES
         if self._plane.context is None:
+            most = uploads.piece_bytes or SENDFILE_BYTES
             with open(opened.descriptor, "rb", buffering=0, closefd=False) as file:
                 while start < stop:
+                    size = min(most, stop - start)
+                    uploads.wait(self._peer, size, is_small=is_small)
                     answers.check_unchanged(opened)
-                    count = sock.sendfile(file, start, min(SENDFILE_BYTES, stop - start))
+                    count = sock.sendfile(file, start, size)
                     self._check_sent(opened, count)
+                    uploads.note_sent(count)
                     start += count
             return
         if not self._buffer:
             self._buffer = page_aligned(PIECE_BYTES)  # type: ignore[misc]  # one a connection
+        most = uploads.piece_bytes or PIECE_BYTES
         while start < stop:
+            view = self._buffer[: min(most, stop - start)]
+            uploads.wait(self._peer, len(view), is_small=is_small)
             answers.check_unchanged(opened)
-            view = self._buffer[: min(PIECE_BYTES, stop - start)]
             count = os.preadv(opened.descriptor, [view], start)
             self._check_sent(opened, count)
             sock.sendall(view[:count])
+            uploads.note_sent(count)
             start += count
 
     def _check_sent(self, opened: OpenFile, count: int) -> None:

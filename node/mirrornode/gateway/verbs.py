@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mirrornode.config import MIN_RATE
 from mirrornode.content.recipe import recipe_from
 from mirrornode.errors import TargetError
 from mirrornode.events import Event, to_record
@@ -129,6 +130,9 @@ def get_request(fields: Mapping[str, Any], config: Config) -> GetRequest:
     timeout_s = fields.get("timeout_s", 30.0)
     if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= 1e6:
         raise TargetError(f"timeout {timeout_s!r}: give a number of seconds above 0")
+    limit = _field(fields, "download_limit", int) or 0
+    if limit < 0 or 0 < limit < MIN_RATE:
+        raise TargetError(f"download limit {limit}: give at least {MIN_RATE:,} bytes a second")
     configured = [mirror.url for mirror in config.mirror]
     return GetRequest(
         target=target,
@@ -137,6 +141,7 @@ def get_request(fields: Mapping[str, Any], config: Config) -> GetRequest:
         mirrors=tuple(dict.fromkeys([*_texts(fields, "mirrors"), *configured])),
         peers=tuple(_texts(fields, "peers")),
         timeout_s=float(timeout_s),
+        download_limit=limit,
     )
 
 

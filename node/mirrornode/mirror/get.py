@@ -43,6 +43,7 @@ from mirrornode.sources.web import public_url
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.manifest import Manifest, make_manifest
 from mirrornode.transfer.outputs import OutputFile, lay_out, sync_folder
+from mirrornode.transfer.pacing import pace_of
 from mirrornode.transfer.session import Offer, Outcome, TransferSession
 from mirrornode.transfer.space import check_space
 from mirrornode.transfer.worker import WRONG_BYTES
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from mirrornode.mirror.active import ActiveTransfers
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.routing.find import Finder
+    from mirrornode.sources.ports import Pace
     from mirrornode.store.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class GetRequest:
         mirrors: URLs of gateways, files, or bases that end in a slash.
         peers: Multiaddrs to dial besides what is found.
         timeout_s: Give up when nothing has arrived for so long.
+        download_limit: Bytes a second for this one alone, besides the node's limit; 0 = none.
     """
 
     target: str
@@ -78,17 +81,24 @@ class GetRequest:
     mirrors: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     timeout_s: float = 30.0
+    download_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class GetPorts:
-    """The parts of a node that `get` works with; `announce` wakes the announcer."""
+    """The parts of a node that `get` works with.
+
+    Attributes:
+        announce: Wakes the announcer.
+        pace: How fast all transfers of the node may receive; None = no limit.
+    """
 
     catalog: Catalog
     shelf: Shelf
     active: ActiveTransfers
     finder: Finder
     announce: Callable[[], None]
+    pace: Pace | None = None
 
 
 async def get(ports: GetPorts, request: GetRequest, emit: Callable[[Event], None]) -> Got:
@@ -143,6 +153,7 @@ class _Get:
         catalog = ports.catalog
         self._loader = BlockLoader(ports.shelf.read_block, catalog.put_blocks, request.timeout_s)
         self.feed = SourceFeed(ports.finder, self._target.cid, self._loader, emit)
+        self._pace = pace_of(request.download_limit, ports.pace)
         self._sha256: bytes | None = None  # of the whole file, when that is what was asked for
         self._named_root: Cid | None = None  # what peers say that file's root is
         self._addresses = {*request.peers, *request.mirrors}
@@ -333,6 +344,7 @@ class _Get:
             check_whole=self._check_whole,
             on_finished=lambda batch: record_files(catalog, batch),
             own_id=f"peer:{self._ports.finder.peer_id}",
+            pace=self._pace,
         )
 
         def is_wanted(offer: Offer) -> bool:
@@ -431,7 +443,12 @@ class _Get:
         shown = public_url(self.feed.file_urls[0].url)
         self._emit(Note(f"no peer has the structure; fetching the whole file from {shown}"))
         rebuilt = await rebuild(
-            self._ports.catalog, self._target.cid, output, self.feed.file_urls, self._emit
+            self._ports.catalog,
+            self._target.cid,
+            output,
+            self.feed.file_urls,
+            self._emit,
+            pace=self._pace,
         )
         self._ports.announce()
         return Got(

@@ -54,6 +54,7 @@ from mirrornode.wire.ranges import parse_content_range
 if TYPE_CHECKING:
     from mirrornode.content.block import Block
     from mirrornode.sources.http_file import HttpFileSource
+    from mirrornode.sources.ports import Pace
     from mirrornode.store.catalog import Catalog
 
 PIECE_BYTES = 1 << 20
@@ -88,15 +89,19 @@ async def rebuild(
     output: Path,
     sources: Sequence[HttpFileSource],
     emit: Callable[[Event], None],
+    pace: Pace | None = None,
 ) -> Rebuilt:
     """Fetch the file, prove it against `cid`, give it its name and record it.
+
+    Args:
+        pace: How fast to receive; None = no limit.
 
     Raises:
         SourceError: No URL delivered the whole.
         CidMismatch: The file there is not the one that `cid` names.
         StoreError: This machine's disk failed.
     """
-    fetch = _Fetch(cid, output, sources, emit)
+    fetch = _Fetch(cid, output, sources, emit, pace)
     task = asyncio.create_task(asyncio.to_thread(_fetch_and_prove, catalog, fetch))
     try:
         await asyncio.shield(task)
@@ -129,6 +134,7 @@ class _Fetch:
         output: Path,
         sources: Sequence[HttpFileSource],
         emit: Callable[[Event], None],
+        pace: Pace | None,
     ) -> None:
         self.part = part_path(output, ".whole.part")
         self.position = 0
@@ -138,6 +144,7 @@ class _Fetch:
         self.output = output
         self._sources = sources
         self.emit = emit
+        self._pace = pace
         self._stopped = threading.Event()
         self._connection: WebConnection | None = None
         self._versions: dict[str, str | None] = {}  # by source: each has tags of its own
@@ -193,6 +200,8 @@ class _Fetch:
             for source in tuple(usable):
                 self.go_on()
                 self._connection = WebConnection(source.source_id, source.moved)
+                if self._pace is not None:
+                    self._connection.set_pace(self._pace)
                 try:
                     self._fetch(source, self._connection, descriptor)
                     return

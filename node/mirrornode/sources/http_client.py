@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mirrornode.errors import SourceGone, SourceRefused, SourceTooSlow
 from mirrornode.sources.dialing import Dial, DialBrokenOff, Resolve, look_up
@@ -25,6 +26,9 @@ from mirrornode.sources.proxy import Proxy, login_refused, open_tunnel, proxy_fo
 from mirrornode.sources.socket_stream import SocketStream
 from mirrornode.sources.tls_stream import TlsStream
 from mirrornode.sources.web_tls import web_context, why_refused
+
+if TYPE_CHECKING:
+    from mirrornode.sources.ports import Pace
 
 CONNECT_TIMEOUT_S = 8.0
 READ_TIMEOUT_S = 20.0
@@ -87,6 +91,7 @@ class HttpConnection:
         self._stream: SocketStream | None = None
         self._user = threading.get_ident()
         self._received_before = 0
+        self.pace: Pace | None = None  # of bodies that are read into a caller's buffer
 
     @property
     def received_bytes(self) -> int:
@@ -132,7 +137,7 @@ class HttpConnection:
         filled = 0
         with self._translated(), self._counting():
             while filled < len(view):
-                count = response.readinto(view[filled:])
+                count = self._receive(response, view[filled:])
                 if not count:
                     raise self._gone(SENT_LESS)
                 filled += count
@@ -141,7 +146,7 @@ class HttpConnection:
         """Fill `view` as `read_into`; False when the body had ended, as it should, before it."""
         response = self._open_response()
         with self._translated(), self._counting():
-            count = response.readinto(view)
+            count = self._receive(response, view)
         if not count and response.isclosed() and not response.length:
             return False
         self.read_into(view[count:])
@@ -202,6 +207,13 @@ class HttpConnection:
                 with suppress(OSError):
                     # Past the TLS layer: it must not wait for its lock.
                     socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def _receive(self, response: http.client.HTTPResponse, view: memoryview) -> int:
+        pace, aborts = self.pace, self._aborts
+        count = response.readinto(view if pace is None else view[: pace.piece_bytes])
+        if pace is not None:
+            pace.wait(count, lambda: self._aborts != aborts)
+        return count
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

@@ -14,7 +14,7 @@ from mirrornode.sources.run_reader import RunReader
 from mirrornode.sources.web import WEB_HEADERS, Moved, WebConnection, public_url, split_url
 
 if TYPE_CHECKING:
-    from mirrornode.sources.ports import FileOfTransfer
+    from mirrornode.sources.ports import FileOfTransfer, Pace
 
 LANES = 16  # far servers limit a connection, not a client; the plan tries how many help
 LINK_STATUSES = frozenset({400, 401, 403})  # of a signed link: it has expired, or never was good
@@ -54,6 +54,10 @@ class HttpFileLane:
         self._source = source
         self._connection = WebConnection(source.source_id, source.moved)
         self._run: RunReader | None = None
+
+    def set_pace(self, pace: Pace) -> None:
+        """See `PacedLane.set_pace`."""
+        self._connection.set_pace(pace)
 
     @property
     def received_bytes(self) -> int:

@@ -20,7 +20,7 @@ from mirrornode.wire import batch
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
-    from mirrornode.sources.ports import FileOfTransfer
+    from mirrornode.sources.ports import FileOfTransfer, Pace
     from mirrornode.wire.ticket import Ticket
 
 T = TypeVar("T")
@@ -137,7 +137,12 @@ class PeerLane:
         self._source = source
         self._connection: HttpConnection | None = None
         self._run: RunReader | BatchReader | None = None
+        self._pace: Pace | None = None
         self._aborts = 0
+
+    def set_pace(self, pace: Pace) -> None:
+        """See `PacedLane.set_pace`."""
+        self._pace = pace
 
     @property
     def received_bytes(self) -> int:
@@ -213,6 +218,7 @@ class PeerLane:
         for host in source.hosts():
             endpoint = Endpoint(ticket.scheme, host, ticket.port, pin=ticket.cert_sha256)
             connection = HttpConnection(endpoint, source.source_id, read_timeout_s=READ_TIMEOUT_S)
+            connection.pace = self._pace
             self._connection = connection
             if self._aborts != aborts:
                 raise SourceGone("broken off", source_id=source.source_id)

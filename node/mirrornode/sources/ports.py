@@ -6,8 +6,8 @@ interpreter lock, an event loop in the data path costs a third of the speed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
@@ -72,6 +72,25 @@ class Source(Protocol):
         """How many small files a lane takes in one request; 0 when its lanes are no `BatchLane`."""
 
     def open_lane(self) -> Lane: ...
+
+
+class Pace(Protocol):
+    """How fast bytes may be received; shared by lanes, used from their threads."""
+
+    @property
+    def piece_bytes(self) -> int:
+        """How many bytes to receive at most between two waits."""
+
+    def wait(self, size_bytes: int, is_broken_off: Callable[[], bool]) -> None:
+        """Wait as long as `size_bytes` that have arrived are worth, or until it is broken off."""
+
+
+@runtime_checkable
+class PacedLane(Protocol):
+    """A lane that receives over a network, and can be told how fast."""
+
+    def set_pace(self, pace: Pace) -> None:
+        """Receive no faster than this from now on; called before the first run."""
 
 
 class BatchLane(Lane, Protocol):

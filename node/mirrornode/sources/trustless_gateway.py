@@ -20,7 +20,7 @@ from mirrornode.sources.web import WEB_HEADERS, Moved, WebConnection, public_url
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
-    from mirrornode.sources.ports import FileOfTransfer
+    from mirrornode.sources.ports import FileOfTransfer, Pace
 
 LANES = 4
 RAW_HEADERS = {**WEB_HEADERS, "Accept": "application/vnd.ipld.raw"}
@@ -99,6 +99,10 @@ class GatewayLane:
         self._file: FileOfTransfer | None = None
         self._next = 0
         self._skip_bytes = 0
+
+    def set_pace(self, pace: Pace) -> None:
+        """See `PacedLane.set_pace`."""
+        self._connection.set_pace(pace)
 
     @property
     def received_bytes(self) -> int:

@@ -19,6 +19,8 @@ from mirrornode.sources.http_client import Endpoint, HttpConnection
 if TYPE_CHECKING:
     import http.client
 
+    from mirrornode.sources.ports import Pace
+
 MAX_REDIRECTS: Final = 6
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 EXPIRED_STATUSES: Final = frozenset(
@@ -66,6 +68,11 @@ class WebConnection:
         self._connection: HttpConnection | None = None
         self._url = self._place = ""
         self._aborts = 0
+        self._pace: Pace | None = None
+
+    def set_pace(self, pace: Pace) -> None:
+        """See `PacedLane.set_pace`."""
+        self._pace = pace
 
     def request(
         self,
@@ -169,6 +176,7 @@ class WebConnection:
             if self._connection is not None:
                 self._connection.abort()
             self._connection = HttpConnection(endpoint, self._source_id)
+            self._connection.pace = self._pace
         if self._aborts != aborts:
             raise SourceGone("broken off", source_id=self._source_id)
         return self._connection

@@ -24,7 +24,7 @@ from mirrornode.transfer.score import Rate
 from mirrornode.transfer.worker import LaneWorker
 
 if TYPE_CHECKING:
-    from mirrornode.sources.ports import Source
+    from mirrornode.sources.ports import Pace, Source
     from mirrornode.transfer.journal import Journal
     from mirrornode.transfer.manifest import Manifest
 
@@ -86,6 +86,7 @@ class TransferSession:
         own_id: str = "",
         hopeless_s: float = HOPELESS_S,
         retry_every_s: float = RETRY_EVERY_S,
+        pace: Pace | None = None,
     ) -> None:
         """Prepare.
 
@@ -99,6 +100,7 @@ class TransferSession:
             in_order: For a reader who waits for the first byte that is missing.
             own_id: The source ID under which other takers know this node; see `Plan`.
             retry_every_s: Pause between two tries of a source that was given up.
+            pace: How fast all lanes together may receive; None = no limit.
         """
         self.manifest = manifest
         self.outputs = outputs
@@ -112,6 +114,7 @@ class TransferSession:
         self._workers: dict[str, list[LaneWorker]] = {}
         self._hopeless_s = hopeless_s
         self._retry_every_s = retry_every_s
+        self._pace = pace
         self._failure: MirrorError | None = None
         self._files_done = 0
         self._rate = Rate()
@@ -193,7 +196,9 @@ class TransferSession:
         workers = [w for w in self._workers.get(source.source_id, ()) if w.is_alive()]
         self._workers[source.source_id] = workers
         for _ in range(self.board.wanted_lanes(source.source_id) - len(workers)):
-            worker = LaneWorker(source, self.board, self.manifest, self.outputs, self._fail_locally)
+            worker = LaneWorker(
+                source, self.board, self.manifest, self.outputs, self._fail_locally, self._pace
+            )
             workers.append(worker)
             worker.start()
 

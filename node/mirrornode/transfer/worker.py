@@ -25,9 +25,10 @@ from mirrornode.errors import (
     SourceRefused,
     StoreError,
 )
+from mirrornode.sources.ports import PacedLane
 
 if TYPE_CHECKING:
-    from mirrornode.sources.ports import BatchLane, Lane, Source
+    from mirrornode.sources.ports import BatchLane, Lane, Pace, Source
     from mirrornode.transfer.board import Board
     from mirrornode.transfer.manifest import Manifest
     from mirrornode.transfer.outputs import OutputFile
@@ -71,11 +72,13 @@ class LaneWorker(threading.Thread):
         manifest: Manifest,
         outputs: Sequence[OutputFile],
         on_local_failure: Callable[[MirrorError], None],
+        pace: Pace | None = None,
     ) -> None:
         """Prepare the thread.
 
         Args:
             on_local_failure: Called once when this machine's disk fails; ends the transfer.
+            pace: How fast to receive, where the source is not this machine; None = no limit.
         """
         super().__init__(name=f"lane-{source.source_id[:24]}", daemon=True)
         self._source = source
@@ -84,6 +87,8 @@ class LaneWorker(threading.Thread):
         self._outputs = outputs
         self._on_local_failure = on_local_failure
         self._lane: Lane = source.open_lane()
+        if pace is not None and isinstance(self._lane, PacedLane):
+            self._lane.set_pace(pace)
         self._buffer = memoryview(bytearray(0))
         self.arriving: Arriving | None = None
 
