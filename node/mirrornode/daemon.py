@@ -7,11 +7,12 @@ layer up and stop in the opposite order.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ from mirrornode.wire import ticket as tickets
 from mirrornode.wire.control import socket_path
 
 if TYPE_CHECKING:
+    from mirrornode.content.cid import Cid
     from mirrornode.events import Event
     from mirrornode.transfer.session import TransferSession
 
@@ -139,15 +141,20 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         # A node that lives for one command would only leave holes in the tables of others.
         kad = Kad(swarm, serve=not is_short_lived)
         announcer = Announcer(kad, catalog, is_busy=lambda: active.is_busy)
-        office = TicketOffice(shelf, swarm.addresses)
+        finder = Finder(swarm, kad)
+        loop = asyncio.get_running_loop()
+
+        def on_asked(peer_id: str, roots: Sequence[Cid]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(finder.asked_by, peer_id, roots)
+
+        office = TicketOffice(shelf, swarm.addresses, on_asked)
         limits = config.limits
         uploads = stack.enter_context(Uploads(limits.upload, limits.upload_per_peer).pacing())
         peer_plane = await _open_peer_plane(stack, config, shelf, office, uploads, is_short_lived)
         swarm.serve(tickets.PROTOCOL, office.answer, max_request_bytes=tickets.MAX_REQUEST_BYTES)
         gateway = "" if is_short_lived else await _open_gateway(stack, config, shelf, uploads)
-        ports = GetPorts(
-            catalog, shelf, active, Finder(swarm, kad), announcer.wake, pace_of(limits.download)
-        )
+        ports = GetPorts(catalog, shelf, active, finder, announcer.wake, pace_of(limits.download))
         node = Node(
             config,
             catalog,
@@ -228,12 +235,12 @@ async def _open_peer_plane(
     sock = bind(address, "peer_plane.address")
     tune_for_lan(sock)
     if config.peer_plane.plain:
-        port = await stack.enter_async_context(serving(sock, shelf, office.admits, None, uploads))
+        port = await stack.enter_async_context(serving(sock, shelf, office, None, uploads))
         office.open_at("http", port, b"")
         return f"http://{_shown(address.host)}:{port}"
     certificate = load_or_create_certificate(config.home)
     port = await stack.enter_async_context(
-        serving(sock, shelf, office.admits, certificate.context, uploads)
+        serving(sock, shelf, office, certificate.context, uploads)
     )
     office.open_at("https", port, certificate.sha256)
     return f"https://{_shown(address.host)}:{port}"

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -14,11 +15,18 @@ import pytest
 from mirrornode.content.cid import Cid
 from mirrornode.gateway.certificate import FILE_NAME, load_or_create_certificate
 from mirrornode.gateway.peer_plane import TicketOffice
+from mirrornode.sources.peer import PeerSource
 from mirrornode.store.catalog import open_catalog
 from mirrornode.transfer.pacing import Uploads
 from mirrornode.wire import batch
-from mirrornode.wire.ticket import BEARER_LIFE_S, Holding, decode_ticket, encode_request
-from support.models import model_of
+from mirrornode.wire.ticket import (
+    BEARER_LIFE_S,
+    HAVE_PATH,
+    Holding,
+    decode_ticket,
+    encode_request,
+)
+from support.models import folder_of, model_of
 from support.planes import Shared, open_plane, shelf_of
 from support.shared_files import SMALL_CHUNKS, record
 
@@ -112,7 +120,7 @@ def office_bearer(answer: bytes | None) -> str:
 async def test_bearer_when_the_date_jumps_then_still_admitted(
     shared: Shared, monkeypatch: pytest.MonkeyPatch, jump_s: int
 ) -> None:
-    office = TicketOffice(shelf_of(shared.catalog), list)
+    office = TicketOffice(shelf_of(shared.catalog), list, lambda *_: None)
     office.open_at("http", 1, b"")
     bearer = office_bearer(await office.answer("12D3KooX", encode_request([])))
     date = time.time()
@@ -123,7 +131,7 @@ async def test_bearer_when_the_date_jumps_then_still_admitted(
 
 async def test_bearer_when_its_life_is_over_then_refused(shared: Shared) -> None:
     now = [1000.0]
-    office = TicketOffice(shelf_of(shared.catalog), list, clock=lambda: now[0])
+    office = TicketOffice(shelf_of(shared.catalog), list, lambda *_: None, clock=lambda: now[0])
     office.open_at("http", 1, b"")
     bearer = office_bearer(await office.answer("12D3KooX", encode_request([])))
     now[0] += BEARER_LIFE_S - 2
@@ -225,3 +233,44 @@ async def test_plane_when_limited_then_peers_share_evenly_whatever_their_connect
     # What lies in the buffers of twelve connections is not evened out; without turns it is 6 to 1.
     assert got["many"] < 1.6 * got["few"]
     assert got["few"] < 1.6 * got["many"]
+
+
+async def test_have_when_asked_over_the_plane_then_holdings_and_the_asker_is_noted(
+    shared: Shared, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, Sequence[Cid]]] = []
+    roots = [Cid.raw_sha256(b"z" * 32), shared.model.root]
+    async with open_plane(
+        shelf_of(shared.catalog), tmp_path, on_asked=lambda *told: asked.append(told)
+    ) as plane:
+        ticket = await plane.ticket()
+        source = PeerSource("12D3KooAsker", ticket, near_host="127.0.0.1")
+        lane = source.open_lane()
+        try:
+            found = await asyncio.to_thread(source.ask_have, roots, lane)
+        finally:
+            lane.abort()
+        assert found == (Holding(shared.model.root, shared.model.root, len(shared.model.data)),)
+        assert asked == [("12D3KooAsker", []), ("12D3KooAsker", roots)]
+        headers = {"Authorization": f"Bearer {ticket.bearer}"}
+        async with aiohttp.ClientSession(headers=headers) as http:
+            url = f"https://127.0.0.1:{plane.port}{HAVE_PATH}"
+            for body in (b"nonsense", b"[" * 10_000, b'{"v":1,"roots":["x"]}'):
+                async with http.post(url, data=body, ssl=trusting()) as answer:
+                    assert answer.status == 400
+
+
+async def test_holding_when_only_the_structure_is_here_then_no_claim_of_its_bytes(
+    tmp_path: Path,
+) -> None:
+    """A `get` that has read the structure has the root's block, and nothing else yet."""
+    file, folder = model_of(), folder_of({"a": b"x" * 2000, "b": b"y"})
+    with open_catalog(tmp_path / "home") as catalog:
+        shelf = shelf_of(catalog)
+        catalog.put_blocks([*file.file.map.inner, *folder.blocks])
+        assert shelf.holdings([file.root]) == (
+            Holding(file.root, file.root, 0, (), is_complete=False),
+        )
+        assert shelf.holdings([folder.root]) == (
+            Holding(folder.root, folder.root, 0, None, is_complete=False),
+        )

@@ -11,7 +11,7 @@ import pytest
 
 from mirrornode.content.cid import Cid
 from mirrornode.errors import LocalProtocolError, RemoteProtocolError, TargetError
-from mirrornode.routing.find import Finder, Found, SwarmPort, split_peer
+from mirrornode.routing.find import ASK_BACK_S, Finder, Found, SwarmPort, split_peer
 from mirrornode.routing.kad.node import ProviderRecord
 from mirrornode.wire.ticket import PROTOCOL, Holding, Ticket, decode_request, encode_ticket
 from support.room import FakeDht
@@ -234,5 +234,58 @@ def test_holder_when_its_link_is_gone_and_a_record_says_where_it_is_then_found_a
             net.asker.unlink(seed.peer_id)
             assert (await anext(finding)).peer_id == seed.peer_id
         assert office.asked == 2
+
+    run_virtual(scene())
+
+
+def test_asker_of_the_same_root_is_asked_back_at_once_and_not_too_often() -> None:
+    async def scene() -> None:
+        net = Net()
+        taker, office = net.peer("taker", holds=False)
+        await net.asker.dial(taker.peer_id, taker.listen)
+        async with aclosing(net.finder.find([ROOT])) as finding:
+            first = asyncio.create_task(anext(finding))
+            await asyncio.sleep(0.1)
+            assert office.asked == 1
+            office.holds = True
+            net.finder.asked_by(taker.peer_id, [Cid.raw_sha256(b"o" * 32)])
+            net.finder.asked_by("12D3KooNobody", [ROOT])
+            await asyncio.sleep(0.1)
+            assert office.asked == 1
+            office.holds = False
+            for _ in range(20):
+                net.finder.asked_by(taker.peer_id, [ROOT])
+                await asyncio.sleep(ASK_BACK_S / 10)
+            assert 2 <= office.asked <= 4
+            office.holds = True
+            await asyncio.sleep(ASK_BACK_S)
+            net.finder.asked_by(taker.peer_id, [ROOT])
+            assert (await first).peer_id == taker.peer_id
+            asked = office.asked
+            net.finder.asked_by(taker.peer_id, [ROOT])
+            await asyncio.sleep(1.0)
+            assert office.asked == asked  # it is known by now
+
+    run_virtual(scene())
+
+
+def test_look_again_asks_all_who_had_nothing_and_knows_the_other_root() -> None:
+    async def scene() -> None:
+        net = Net()
+        taker, office = net.peer("taker", holds=False)
+        await net.asker.dial(taker.peer_id, taker.listen)
+        other = Cid.raw_sha256(b"other" + bytes(27))
+        async with aclosing(net.finder.find([ROOT])) as finding:
+            first = asyncio.create_task(anext(finding))
+            await asyncio.sleep(0.1)
+            net.finder.look_again(ROOT, other)
+            await asyncio.sleep(0.1)
+            assert office.asked == 2
+            office.holds = True
+            net.finder.asked_by(taker.peer_id, [other])
+            await asyncio.sleep(0.1)
+            assert (await first).peer_id == taker.peer_id
+        net.finder.asked_by(taker.peer_id, [ROOT])  # nobody searches any more
+        net.finder.look_again(ROOT, other)
 
     run_virtual(scene())

@@ -21,8 +21,10 @@ from mirrornode.wire.ticket import (
     Holding,
     Ticket,
     check_bearer,
+    decode_have,
     decode_request,
     decode_ticket,
+    encode_have,
     encode_request,
     encode_ticket,
     make_bearer,
@@ -56,6 +58,8 @@ def ticket(**changes: Any) -> Ticket:
 )
 def test_ticket_round_trip(given_ticket: Ticket) -> None:
     assert decode_ticket(encode_ticket(given_ticket), [ROOT, ALIAS]) == given_ticket
+    have = encode_have(given_ticket.holdings)
+    assert decode_have(have, [ROOT, ALIAS]) == given_ticket.holdings
 
 
 def test_request_round_trip_at_its_largest() -> None:
@@ -193,3 +197,12 @@ def test_bearer_when_garbage_then_refused(text: str) -> None:
 def test_bearer_when_header_holds_raw_bytes_then_refused() -> None:
     # What an HTTP server makes of a header that is not UTF-8.
     assert check_bearer(SECRET, "a.9.\udcff", 0.0) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b'{"v":1}', b'{"v":2,"have":[]}', b'{"v":1,"have":[{}]}', b'{"v":1,"have":7}'],
+)
+def test_have_when_malformed_then_refused(body: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        decode_have(body, [ROOT])

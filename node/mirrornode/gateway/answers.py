@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirrornode.content.cid import DAG_PB, Cid
-from mirrornode.content.dagpb import decode_node
-from mirrornode.content.unixfs import Kind, decode_unixfs
+from mirrornode.content.cid import Cid
 from mirrornode.errors import ContentError, FileChanged
+from mirrornode.mirror.shelf import is_folder
 from mirrornode.store.stamps import CHANGED
 from mirrornode.wire.ranges import RangeNotSatisfiable, Run, contains, content_range, parse_range
 
@@ -108,7 +107,7 @@ class ContentAnswers:
         opened = self._shelf.open_file(cid)
         if opened is None:
             block = self._shelf.read_block(cid)
-            if block is None or not _is_folder(cid, block):
+            if block is None or not is_folder(cid, block):
                 # Of a file, inner nodes may be here without its bytes: it changed, or is in pieces.
                 return refusal(404, f"{cid} is not here")
             return refusal(406, f"{cid} is a folder; ask for its block with ?format=raw")
@@ -145,19 +144,6 @@ def refusal(status: int, reason: str, headers: Mapping[str, str] | None = None) 
     """Return an answer that says no, in plain text."""
     plain = {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}
     return Answer(status, plain, f"{reason}\n".encode())
-
-
-def _is_folder(cid: Cid, block: bytes) -> bool:
-    if cid.codec != DAG_PB:
-        return False
-    try:
-        node_data = decode_node(block).data
-        return node_data is not None and decode_unixfs(node_data).kind in (
-            Kind.DIRECTORY,
-            Kind.HAMT_SHARD,
-        )
-    except ContentError:
-        return False
 
 
 def _common_headers(cid: Cid, etag: str) -> dict[str, str]:

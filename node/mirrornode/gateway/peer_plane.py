@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import RemoteProtocolError
@@ -19,6 +19,7 @@ from mirrornode.wire.multiaddr import ip_of
 from mirrornode.wire.ticket import Ticket
 
 if TYPE_CHECKING:
+    from mirrornode.content.cid import Cid
     from mirrornode.mirror.shelf import Shelf
 
 
@@ -29,6 +30,7 @@ class TicketOffice:
         self,
         shelf: Shelf,
         addresses: Callable[[], list[str]],
+        on_asked: Callable[[str, Sequence[Cid]], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -36,11 +38,13 @@ class TicketOffice:
 
         Args:
             addresses: The multiaddrs this node is reachable at now.
+            on_asked: Told, from any thread, which peer asked for which roots.
             clock: Seconds. Bearers live no longer than this process, so they need no date, and a
                 date that jumps must lock nobody out.
         """
         self._shelf = shelf
         self._addresses = addresses
+        self._on_asked = on_asked
         self._clock = clock
         self._secret = secrets.token_bytes(32)  # a restart ends all bearers; peers ask anew
         self._scheme, self._port, self._pin = "https", 0, b""
@@ -56,6 +60,7 @@ class TicketOffice:
         except RemoteProtocolError:
             return None
         holdings = await asyncio.to_thread(self._shelf.holdings, roots)
+        self._on_asked(peer_id, roots)
         expires_at = self._clock() + tickets.BEARER_LIFE_S
         return tickets.encode_ticket(
             Ticket(
@@ -69,6 +74,12 @@ class TicketOffice:
                 batch.MAX_BLOCKS,
             )
         )
+
+    def have(self, peer_id: str, roots: Sequence[Cid]) -> bytes:
+        """Answer `POST /mirrornode/have`; blocking, called from any thread."""
+        holdings = self._shelf.holdings(roots)
+        self._on_asked(peer_id, roots)
+        return tickets.encode_have(holdings)
 
     def admits(self, authorization: str) -> str | None:
         """Return whose bearer an `Authorization` header holds, None when it is none of ours."""

@@ -16,7 +16,7 @@ import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
@@ -34,8 +34,11 @@ from mirrornode.gateway.answers import (
 )
 from mirrornode.transfer.limit import SMALL_BYTES
 from mirrornode.wire import batch
+from mirrornode.wire import ticket as tickets
 
 if TYPE_CHECKING:
+    from mirrornode.content.cid import Cid
+    from mirrornode.gateway.peer_plane import TicketOffice
     from mirrornode.mirror.shelf import OpenFile, Shelf
     from mirrornode.transfer.pacing import Uploads
 
@@ -54,19 +57,18 @@ POLL_S = 0.1
 async def serving(
     sock: socket.socket,
     shelf: Shelf,
-    admits: Callable[[str], str | None],
+    office: TicketOffice,
     context: ssl.SSLContext | None,
     uploads: Uploads,
 ) -> AsyncIterator[int]:
     """Serve the peer plane on a bound socket for the length of the block; yields the port.
 
     Args:
-        admits: Tells which peer's `Authorization` header this is, None for nobody's; called from
-            any thread.
+        office: Knows whose bearer a request shows, and what to answer who asks for have-maps.
         context: None for a plain plane.
         uploads: Counts what is sent, and gives each piece its turn.
     """
-    server = _PlaneServer(sock, shelf, admits, context, uploads)
+    server = _PlaneServer(sock, shelf, office, context, uploads)
     thread = threading.Thread(
         target=server.serve_forever, args=(POLL_S,), name="peer-plane", daemon=True
     )
@@ -87,7 +89,7 @@ class _PlaneServer(ThreadingMixIn, TCPServer):
         self,
         sock: socket.socket,
         shelf: Shelf,
-        admits: Callable[[str], str | None],
+        office: TicketOffice,
         context: ssl.SSLContext | None,
         uploads: Uploads,
     ) -> None:
@@ -97,7 +99,7 @@ class _PlaneServer(ThreadingMixIn, TCPServer):
         self.server_activate()
         self.shelf = shelf
         self.answers = ContentAnswers(shelf)
-        self.admits = admits
+        self.office = office
         self.context = context
         self.uploads = uploads
         self._lock = threading.Lock()
@@ -187,17 +189,21 @@ class _Request(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()) or int(length) > batch.MAX_REQUEST_BYTES:
             self.close_connection = True  # the body is not read
-            self._send(refusal(413, "a batch request names its length and is small"))
+            self._send(refusal(413, "a request names its length and is small"))
             return
         body = self.rfile.read(int(length))
-        if self.path != batch.PATH:
-            self._send(refusal(404, "there is nothing under this path"))
-            return
         try:
-            cids = batch.decode_request(body)
+            if self.path == batch.PATH:
+                self._send_batch(batch.decode_request(body))
+            elif self.path == tickets.HAVE_PATH:
+                have = self._plane.office.have(self._peer, tickets.decode_request(body))
+                self._send(Answer(200, {"Content-Type": "application/json"}, have))
+            else:
+                self._send(refusal(404, "there is nothing under this path"))
         except RemoteProtocolError as exc:
             self._send(refusal(400, str(exc)))
-            return
+
+    def _send_batch(self, cids: list[Cid]) -> None:
         self.send_response(200)
         self.send_header("Content-Type", batch.SECTIONS_TYPE)
         self.send_header("Transfer-Encoding", "chunked")
@@ -235,7 +241,7 @@ class _Request(BaseHTTPRequestHandler):
             view = view[len(piece) :]
 
     def _is_admitted(self) -> bool:
-        peer = self._plane.admits(self.headers.get("Authorization", ""))
+        peer = self._plane.office.admits(self.headers.get("Authorization", ""))
         if peer is not None:
             self._peer = peer
             return True

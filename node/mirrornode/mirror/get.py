@@ -354,7 +354,7 @@ class _Get:
             return fits and not is_bad
 
         self.feed.attach(manifest)
-        refreshing = asyncio.create_task(self.feed.refresh_partial())
+        watching = asyncio.create_task(self.feed.watch_partial(session.board.is_file_complete))
         offers = SharedOffers(active, session, is_wanted)
         active.start(session, offers)
         try:
@@ -366,8 +366,8 @@ class _Get:
             raise _WrongRoot(ANOTHER_FILE) from exc
         finally:
             active.remove(session)
-            refreshing.cancel()
-            await asyncio.gather(refreshing, return_exceptions=True)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     def _check_whole(self, output: OutputFile) -> None:
         """Compare a complete file with the SHA-256 the user asked for, if that was the target."""

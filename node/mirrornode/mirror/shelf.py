@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirrornode.errors import FileChanged, PathRefused
+from mirrornode.content.cid import DAG_PB
+from mirrornode.content.dagpb import decode_node
+from mirrornode.content.unixfs import Kind, decode_unixfs
+from mirrornode.errors import ContentError, FileChanged, PathRefused
 from mirrornode.store.slices import open_slice, read_leaf
 from mirrornode.store.stamps import FileStamp, open_regular
 from mirrornode.wire.ticket import Holding
@@ -120,10 +123,29 @@ class Shelf:
         stored = self._catalog.find_root(asked.multihash)
         if stored is not None and stored.state in ("ok", "partial"):
             return Holding(asked, asked, stored.size_bytes, None, stored.state == "ok")
+        part = self._active.partial(asked.multihash)
+        if part is not None:  # not a byte of it is on the disk yet
+            return Holding(asked, asked, part.size_bytes, ())
         size = self._active.folder_size(asked.multihash)
         if size is not None:
             return Holding(asked, asked, size, None, is_complete=False)
-        if self._catalog.get_block(asked.multihash) is not None:
-            # A folder below something that was added; its files are shared with that.
-            return Holding(asked, asked, 0)
-        return None
+        block = self._catalog.get_block(asked.multihash)
+        if block is None:
+            return None
+        # Below something that was added, or read for a `get` that has only begun: the structure
+        # is here. What is here of a folder's files they tell by their own CIDs.
+        return Holding(asked, asked, 0, None if is_folder(asked, block) else (), is_complete=False)
+
+
+def is_folder(cid: Cid, block: bytes) -> bool:
+    """Tell whether a block is the root of a folder."""
+    if cid.codec != DAG_PB:
+        return False
+    try:
+        node_data = decode_node(block).data
+        return node_data is not None and decode_unixfs(node_data).kind in (
+            Kind.DIRECTORY,
+            Kind.HAMT_SHARD,
+        )
+    except ContentError:
+        return False

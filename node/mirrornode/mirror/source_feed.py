@@ -10,13 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mirrornode.errors import MirrorError, SourceGone, SourceTooSlow
 from mirrornode.events import Note
+from mirrornode.mirror.have import (
+    LOOK_FIRST_S,
+    HaveMap,
+    WantedFiles,
+    files_by_root,
+    next_look_s,
+)
 from mirrornode.mirror.named_roots import NamedRoots
 from mirrornode.routing.find import ASK_TIMEOUT_S, Finder, Found, split_peer
 from mirrornode.sources.http_file import HttpFileSource
@@ -24,18 +32,29 @@ from mirrornode.sources.peer import PeerSource
 from mirrornode.sources.trustless_gateway import GatewaySource
 from mirrornode.sources.web import public_url
 from mirrornode.transfer.session import Offer
-from mirrornode.wire.ticket import MAX_ROOTS, Ticket
+from mirrornode.wire.ticket import MAX_ROOTS
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
     from mirrornode.mirror.block_loader import BlockLoader
     from mirrornode.sources.ports import Source
-    from mirrornode.transfer.manifest import Manifest
+    from mirrornode.transfer.manifest import Manifest, ManifestFile
+    from mirrornode.wire.ticket import Ticket
 
 log = logging.getLogger(__name__)
 
 PROBE_AGAIN_S = 5.0  # between two looks at a mirror that did not answer
-REFRESH_S = 2.0  # between two looks at what unfinished peers have by now
+WATCHERS = 8  # threads that ask unfinished peers what they have by now
+REST_S = 4.0  # before a peer that failed is asked again
+
+
+@dataclass(slots=True, eq=False)
+class _Peer:
+    """A peer that was found; `have` is None until there is a manifest."""
+
+    source: PeerSource
+    found: Found
+    have: HaveMap | None = None
 
 
 class SourceFeed:
@@ -56,7 +75,9 @@ class SourceFeed:
         self._note = note
         self._probe_again_s = probe_again_s
         self._loop = asyncio.get_running_loop()
-        self._peers: dict[str, tuple[PeerSource, Found]] = {}
+        self._peers: dict[str, _Peer] = {}
+        self._peers_changed = asyncio.Event()
+        self._files: dict[bytes, list[ManifestFile]] = {}
         self._web: list[Source] = []
         self._manifest: Manifest | None = None
         self._offers: asyncio.Queue[Offer] = asyncio.Queue()
@@ -87,8 +108,10 @@ class SourceFeed:
     def attach(self, manifest: Manifest) -> None:
         """Begin to offer sources for the leaves of `manifest`, those known already included."""
         self._manifest = manifest
-        for source, found in self._peers.values():
-            self._offer_peer(source, found)
+        self._files = files_by_root(manifest)
+        self._finder.look_again(self._target, manifest.target)
+        for peer in self._peers.values():
+            self._offer_peer(peer, manifest)
         for web in self._web:
             self._offer_web(web)
 
@@ -97,32 +120,63 @@ class SourceFeed:
         while True:
             yield await self._offers.get()
 
-    async def refresh_partial(self) -> None:
-        """Ask peers that lacked something what they have by now, until cancelled."""
-        manifest = self._manifest
-        assert manifest is not None
-        biggest_first = sorted(manifest.files, key=lambda file: -file.map.size_bytes)
-        roots = list(
-            dict.fromkeys(
-                [
-                    manifest.target,
-                    self._target,
-                    *(file.root for file in biggest_first if file.map.leaves),
-                ]
-            )
-        )
-        while True:
-            for peer_id, (source, found) in list(self._peers.items()):
-                if availability(found, manifest) is None:
-                    continue
-                try:
-                    found = await self._finder.ask(peer_id, roots[:MAX_ROOTS])
-                except MirrorError as exc:
-                    log.debug("peer not asked again peer=%s reason=%s", peer_id, exc)
-                    continue
-                self._peers[peer_id] = (source, found)
-                self._offer_peer(source, found)
-            await asyncio.sleep(REFRESH_S)
+    async def watch_partial(self, is_complete: Callable[[int], bool]) -> None:
+        """Keep asking peers that lacked something what they have by now, until cancelled.
+
+        Args:
+            is_complete: Tells by index whether a file of the manifest has all its leaves here.
+        """
+        assert self._manifest is not None
+        wanted = WantedFiles(self._manifest, is_complete)
+        pool = ThreadPoolExecutor(WATCHERS, "have")
+        watching: dict[_Peer, asyncio.Task[None]] = {}
+        try:
+            while True:
+                for peer in self._peers.values():
+                    if peer not in watching:
+                        watching[peer] = asyncio.create_task(self._watch_peer(peer, wanted, pool))
+                self._peers_changed.clear()
+                await self._peers_changed.wait()
+        finally:
+            for task in watching.values():
+                task.cancel()
+            await asyncio.gather(*watching.values(), return_exceptions=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _watch_peer(self, peer: _Peer, wanted: WantedFiles, pool: ThreadPoolExecutor) -> None:
+        have, peer_id, lane = peer.have, peer.found.peer_id, peer.source.open_lane()
+        assert have is not None
+        look_s = 0.0 if have.is_empty else LOOK_FIRST_S
+        try:
+            while not have.is_whole and self._peers[peer_id] is peer:
+                await asyncio.sleep(look_s)
+                roots = wanted.roots(have)
+                grew, runs = False, 0
+                if roots:
+                    try:
+                        holdings = await self._loop.run_in_executor(
+                            pool, peer.source.ask_have, roots, lane
+                        )
+                    except MirrorError as exc:
+                        log.debug("peer not asked again peer=%s reason=%s", peer_id, exc)
+                        look_s = REST_S
+                        continue
+                    grew = have.take(roots, holdings, self._files)
+                    runs = sum(len(holding.runs or ()) for holding in holdings)
+                if grew:
+                    self._offers.put_nowait(Offer(peer.source, have.available))
+                look_s = next_look_s(
+                    look_s,
+                    grew=grew,
+                    has_more=len(roots) == MAX_ROOTS,
+                    runs=runs,
+                    peers=len(self._peers),
+                )
+        except Exception:
+            # A task boundary: what is known of the peer stands, it is only not asked again.
+            log.exception("watching a peer failed peer=%s", peer_id)
+        finally:
+            lane.abort()
 
     def _add_peer(self, found: Found) -> None:
         for holding in found.ticket.holdings:
@@ -131,7 +185,7 @@ class SourceFeed:
         known = self._peers.get(found.peer_id)
         if known is not None:
             # Back again, maybe at another port: lanes that are still at work go on there.
-            source = known[0]
+            source = known.source
             source.replace_ticket(found.ticket, found.near_host)
         else:
             source = PeerSource(
@@ -140,14 +194,18 @@ class SourceFeed:
                 near_host=found.near_host,
                 renew=lambda: self._renew(found.peer_id),
             )
-        self._peers[found.peer_id] = (source, found)
+        peer = self._peers[found.peer_id] = _Peer(source, found)
         self._loader.add_source(source)
-        self._offer_peer(source, found)
+        if self._manifest is not None:
+            self._offer_peer(peer, self._manifest)
 
-    def _offer_peer(self, source: PeerSource, found: Found) -> None:
+    def _offer_peer(self, peer: _Peer, manifest: Manifest) -> None:
+        peer.have = HaveMap(manifest)
+        peer.have.take([self._target], peer.found.ticket.holdings, self._files)
         # Whoever sent a wrong block of the structure is not asked for the content either.
-        if self._manifest is not None and source.source_id not in self._loader.bad_sources:
-            self._offers.put_nowait(Offer(source, availability(found, self._manifest)))
+        if peer.source.source_id not in self._loader.bad_sources:
+            self._offers.put_nowait(Offer(peer.source, peer.have.available))
+        self._peers_changed.set()
 
     def _renew(self, peer_id: str) -> Ticket:
         """Get a new ticket; called from a lane's thread."""
@@ -213,33 +271,3 @@ class SourceFeed:
 def _fits(source: HttpFileSource, manifest: Manifest) -> bool:
     """Tell whether a file server can be asked at all: one URL for one file, a base for a folder."""
     return manifest.is_single_file != source.url.endswith("/")
-
-
-def availability(found: Found, manifest: Manifest) -> bytearray | None:
-    """Return which leaves a peer has, one byte each; None when it has them all."""
-    by_root = {}
-    for holding in found.ticket.holdings:
-        by_root[holding.asked.multihash] = holding
-        by_root[holding.root.multihash] = holding
-    whole = by_root.get(manifest.target.multihash)
-    if whole is not None and whole.is_complete and whole.runs is None:
-        return None
-    bits = bytearray(manifest.leaves)
-    for file in manifest.files:
-        known = by_root.get(file.root.multihash)
-        if known is None:
-            continue
-        if known.runs is None:
-            bits[file.first_leaf : file.stop_leaf] = b"\x01" * file.map.leaves
-            continue
-        runs = iter(known.runs)
-        run = next(runs, None)
-        for leaf in range(file.map.leaves):
-            start = file.map.starts[leaf]
-            while run is not None and run[1] <= start:
-                run = next(runs, None)
-            if run is None:
-                break
-            if run[0] <= start and start + file.map.lengths[leaf] <= run[1]:
-                bits[file.first_leaf + leaf] = 1
-    return bits

@@ -31,6 +31,7 @@ DHT_AGAIN_S = 5.0  # between two rounds of asking the DHT
 ASK_AGAIN_S = 3.0  # between two rounds of asking connected peers that had nothing
 MAX_DHT_ROOTS = 4  # roots looked up in the DHT; peers found there are asked about all
 MAX_ASKING = 16
+ASK_BACK_S = 0.5  # between two questions to a peer that asks us for the same
 
 
 class SwarmPort(Protocol):
@@ -80,6 +81,28 @@ class Finder:
     def __init__(self, swarm: SwarmPort, dht: DhtPort) -> None:
         self._swarm = swarm
         self._dht = dht
+        self._searches: set[_Search] = set()
+
+    def asked_by(self, peer_id: str, roots: Sequence[Cid]) -> None:
+        """Note that a peer asked this node for `roots`.
+
+        Who fetches what we fetch will have parts of it soon: it is asked back at once, not at the
+        next round, so that takers who start together feed each other from the first second on.
+        """
+        asked = {root.multihash for root in roots}
+        for search in self._searches:
+            if not search.relevant.isdisjoint(asked):
+                search.ask_back(peer_id)
+
+    def look_again(self, target: Cid, root: Cid) -> None:
+        """Ask all connected peers once more for `target`, which turned out to be `root`.
+
+        Called when this node begins to have parts of it: the others learn by the question.
+        """
+        for search in self._searches:
+            if target.multihash in search.relevant:
+                search.relevant.add(root.multihash)
+                search.look_again.set()
 
     @property
     def peer_id(self) -> str:
@@ -119,9 +142,13 @@ class Finder:
         """
         dials = [split_peer(address) for address in peers]
         search = _Search(self._swarm, self._dht, self, roots)
-        async with search.running(dials):
-            while True:
-                yield await search.found.get()
+        self._searches.add(search)
+        try:
+            async with search.running(dials):
+                while True:
+                    yield await search.found.get()
+        finally:
+            self._searches.discard(search)
 
 
 class _Search:
@@ -134,6 +161,9 @@ class _Search:
         self._dht = dht
         self._finder = finder
         self._roots = roots
+        self.relevant = {root.multihash for root in roots}
+        self.look_again = asyncio.Event()
+        self._asked_back: dict[str, float] = {}
         self.found: asyncio.Queue[Found] = asyncio.Queue(maxsize=64)
         self._holders: set[str] = set()
         self._asking: set[str] = set()
@@ -172,12 +202,23 @@ class _Search:
         self._holders.discard(link.peer_id)
         self._spawn(self._ask(link.peer_id))
 
+    def ask_back(self, peer_id: str) -> None:
+        """Ask a connected peer soon, if it is not known to have anything."""
+        if peer_id in self._holders or self._swarm.link(peer_id) is None:
+            return
+        now = asyncio.get_running_loop().time()
+        if now - self._asked_back.get(peer_id, -ASK_BACK_S) >= ASK_BACK_S:
+            self._asked_back[peer_id] = now
+            self._spawn(self._ask(peer_id))
+
     async def _ask_connected(self) -> None:
         while True:
+            self.look_again.clear()
             for link in self._swarm.links():
                 if link.peer_id not in self._holders:
                     self._spawn(self._ask(link.peer_id))
-            await asyncio.sleep(ASK_AGAIN_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.look_again.wait(), ASK_AGAIN_S)
 
     async def _look_up(self, root: Cid) -> None:
         while True:

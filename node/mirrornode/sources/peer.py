@@ -17,11 +17,12 @@ from mirrornode.sources.http_client import Endpoint, HttpConnection
 from mirrornode.sources.refusal import refusal
 from mirrornode.sources.run_reader import RunReader
 from mirrornode.wire import batch
+from mirrornode.wire.ticket import HAVE_PATH, MAX_ANSWER_BYTES, decode_have, encode_request
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
     from mirrornode.sources.ports import FileOfTransfer, Pace
-    from mirrornode.wire.ticket import Ticket
+    from mirrornode.wire.ticket import Holding, Ticket
 
 T = TypeVar("T")
 
@@ -91,6 +92,15 @@ class PeerSource:
         """Use another ticket from now on: the peer has come back, maybe at another port."""
         with self._lock:
             self._use(ticket, near_host)
+
+    def ask_have(self, roots: Sequence[Cid], lane: PeerLane) -> tuple[Holding, ...]:
+        """Return what the peer has by now of `roots`, at most `MAX_ROOTS`, asked over `lane`.
+
+        Raises:
+            SourceError: The peer failed.
+            RemoteProtocolError: Its answer is malformed.
+        """
+        return decode_have(lane.post(HAVE_PATH, encode_request(roots), MAX_ANSWER_BYTES), roots)
 
     @property
     def ticket(self) -> Ticket:
@@ -194,6 +204,21 @@ class PeerLane:
             if response.status == 404:
                 return None
             raise refusal(response, self._source.source_id)
+
+        return self._with_ticket(ask)
+
+    def post(self, path: str, body: bytes, limit_bytes: int) -> bytes:
+        """Return the answer to a small request, read whole."""
+
+        def ask(connection: HttpConnection, headers: Mapping[str, str]) -> bytes:
+            response = connection.request(path, headers, method="POST", body=body)
+            if response.status == 200:
+                return connection.read_all(limit_bytes)
+            raise SourceRefused(
+                f"the peer answered {response.status}",
+                source_id=self._source.source_id,
+                status=response.status,
+            )
 
         return self._with_ticket(ask)
 

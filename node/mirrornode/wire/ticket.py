@@ -5,6 +5,9 @@ proved both peer ids, the asker sends one JSON request and gets one JSON answer.
 the HTTP address of the peer plane, the SHA-256 of its TLS certificate, a bearer that is only good
 for the asker, and which of the asked roots are here. Format: docs/formats/ticket.md.
 
+Whoever has a ticket asks the peer plane itself what has come since: `POST /mirrornode/have`, with
+the same request and the list of holdings as the answer; that costs a sixth of a stream.
+
 This module only encodes, decodes and signs; it opens no stream and no socket.
 """
 
@@ -24,6 +27,7 @@ from mirrornode.errors import ContentError, RemoteProtocolError
 from mirrornode.wire.ranges import MAX_HAVE_RUNS, Run, parse_have
 
 PROTOCOL = "/mirrornode/ticket/1.0.0"
+HAVE_PATH = "/mirrornode/have"
 MAX_ROOTS = 256  # roots asked about in one request: 256 CIDs stay below 16 KiB
 MAX_REQUEST_BYTES = 32 * 1024
 MAX_ANSWER_BYTES = 1024 * 1024  # 256 partial files with long have-maps
@@ -122,7 +126,7 @@ def decode_ticket(data: bytes, asked: Sequence[Cid]) -> Ticket:
     """
     record = _load(data, MAX_ANSWER_BYTES)
     scheme, port, hosts = record.get("scheme"), record.get("port"), record.get("hosts")
-    bearer, life_s, have = record.get("bearer"), record.get("life_s"), record.get("have")
+    bearer, life_s = record.get("bearer"), record.get("life_s")
     if scheme not in ("https", "http") or type(port) is not int or not 0 < port < 65536:
         raise RemoteProtocolError("ticket without a usable address")
     if (
@@ -141,14 +145,25 @@ def decode_ticket(data: bytes, asked: Sequence[Cid]) -> Ticket:
         raise RemoteProtocolError("ticket with a bad certificate hash") from None
     if len(cert) != (32 if scheme == "https" else 0):
         raise RemoteProtocolError("ticket with a bad certificate hash")
-    if not isinstance(have, list) or len(have) > len(asked):
-        raise RemoteProtocolError("ticket with unusable holdings")
     batch = record.get("batch", 0)
     if type(batch) is not int or not 0 <= batch <= 1_000_000:
         raise RemoteProtocolError("ticket with an unusable batch size")
-    wanted = set(asked)
-    holdings = tuple(_decode_holding(item, wanted) for item in have)
+    holdings = _decode_holdings(record, asked)
     return Ticket(scheme, port, tuple(hosts), cert, bearer, float(life_s), holdings, batch)
+
+
+def encode_have(holdings: Sequence[Holding]) -> bytes:
+    """Return the answer to `POST /mirrornode/have`."""
+    return _dump({"v": _VERSION, "have": _encode_holdings(holdings)})
+
+
+def decode_have(data: bytes, asked: Sequence[Cid]) -> tuple[Holding, ...]:
+    """Return the holdings of such an answer.
+
+    Raises:
+        RemoteProtocolError: As `decode_ticket`.
+    """
+    return _decode_holdings(_load(data, MAX_ANSWER_BYTES), asked)
 
 
 def make_bearer(secret: bytes, peer_id: str, expires_at: float) -> str:
@@ -206,6 +221,14 @@ def _encode_holding(holding: Holding, room: int) -> dict[str, Any]:
     if not holding.is_complete:
         record["complete"] = False
     return record
+
+
+def _decode_holdings(record: dict[str, Any], asked: Sequence[Cid]) -> tuple[Holding, ...]:
+    have = record.get("have")
+    if not isinstance(have, list) or len(have) > len(asked):
+        raise RemoteProtocolError("ticket message with unusable holdings")
+    wanted = set(asked)
+    return tuple(_decode_holding(item, wanted) for item in have)
 
 
 def _decode_holding(item: object, wanted: set[Cid]) -> Holding:
