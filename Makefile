@@ -4,7 +4,7 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format bench install clean
+.PHONY: demo test lint format bench bench-rivals install clean
 
 demo: install
 	@$(BIN)/python docs/examples/demo.py $(ARGS)
@@ -24,6 +24,10 @@ format: install
 
 bench: install
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+# Downloads the rivals of the bench into ~/.cache/mirrornode-bench; `bench` itself downloads nothing.
+bench-rivals: install
+	@PYTHONPATH=tests $(BIN)/python -m bench.install_rivals
 
 install: $(VENV)/.installed
 

@@ -1,75 +1,64 @@
-"""The result as a table for people and as JSON for programs."""
+"""The result as tables for people."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import platform
-from typing import TYPE_CHECKING, Any
+from bench.results import Report, Result, Series
 
-from mirrornode import __version__
+NAME_WIDTH = 40
+LEGEND = """\
+Median of {rounds} interleaved rounds; whole commands, start-up included; MB = 10^6 bytes.
+ratio: its time over the first row's; more than 1 is slower than the first row.
+own:   its time over that of the same program under the better conditions above.
+CPU, RSS: client + server; daemons that fetch count as client; several processes are summed.
+wire:  all that crossed the network in the timed part, over what was taken; "-" if not counted.
+seed:  what the only seed's line carried, over the file's size."""
 
-if TYPE_CHECKING:
-    from bench.tasks import Task
 
-HEAD = f"{'':<26} {'MB/s':>6} {'[min-max]':>13} {'ratio':>6} {'CPU s':>12} {'RSS MiB':>10}"
+def report_lines(report: Report) -> list[str]:
+    """Return everything, tables first, then what the columns mean."""
+    lines: list[str] = []
+    for result in report.results:
+        lines += [*table_lines(result), ""]
+    return [*lines, *LEGEND.format(rounds=report.rounds).splitlines()]
 
 
-def table_lines(task: Task) -> list[str]:
-    """Return one task: rates, and how many times faster the first contender is than each."""
-    lines = [task.title, HEAD]
-    first: float | None = None
-    for contender in task.contenders:
-        series = contender.series
+def table_lines(result: Result) -> list[str]:
+    """Return one scenario; rows without samples say why they have none."""
+    with_seed = any(one.median_count("seed_bytes") is not None for one in result.taken_part())
+    with_own = any(result.own_ratio(one) is not None for one in result.taken_part())
+    head = f"{'':<{NAME_WIDTH}} {result.unit:>7} {'[min-max]':>13} {'s':>7} {'ratio':>6}"
+    head += f" {'own':>6}" if with_own else ""
+    head += f" {'CPU s':>12} {'RSS MiB':>11} {'wire':>6}"
+    head += f" {'seed':>6}" if with_seed else ""
+    lines = [result.title, head] if result.rows else [result.title]
+    first = next((one.median("seconds") for one in result.taken_part()), 0.0)
+    for series in result.rows:
         if not series.samples:
+            lines.append(f"{series.label:<{NAME_WIDTH}} {series.left_out}")
             continue
-        rates = series.rates()
         seconds = series.median("seconds")
-        first = first or seconds
+        rates = result.rates(series)
         spread = f"[{min(rates):.0f}-{max(rates):.0f}]"
-        cpu = f"{series.median('client_cpu_s'):.2f}+{series.median('server_cpu_s'):.2f}"
-        rss = f"{series.median('client_rss_mib'):.0f}+{series.median('server_rss_mib'):.0f}"
-        lines.append(
-            f"{series.name:<26} {series.size_bytes / 1e6 / seconds:>6.0f} {spread:>13} "
-            f"{seconds / first:>5.2f}x {cpu:>12} {rss:>10}  {series.note}"
-        )
+        line = f"{series.label:<{NAME_WIDTH}} {result.rate(series):>7,.0f} {spread:>13}"
+        line += f" {seconds:>7.2f} {seconds / first:>5.2f}x"
+        if with_own:
+            own = result.own_ratio(series)
+            line += f" {'' if own is None else f'{own:.2f}x':>6}"
+        line += f" {_pair(series, 'cpu_s', 2):>12} {_pair(series, 'rss_mib', 0):>11}"
+        line += f" {_share(series, 'wire_bytes', series.size_bytes * series.takers):>6}"
+        if with_seed:
+            line += f" {_share(series, 'seed_bytes', series.size_bytes):>6}"
+        lines.append(f"{line}  {series.note}")
+    if result.remark:
+        lines.append(result.remark)
     return lines
 
 
-def legend(rounds: int) -> str:
-    """Return what the columns mean."""
-    return (
-        f"Median of {rounds} interleaved rounds; whole commands, start-up included; "
-        "MB = 10^6 bytes.\n"
-        "ratio: its time over the first row's, more than 1 is slower than the first row.\n"
-        "CPU and RSS: client + server; the daemon that fetches counts as client."
-    )
+def _pair(series: Series, what: str, digits: int) -> str:
+    client, server = series.median(f"client_{what}"), series.median(f"server_{what}")
+    return f"{client:.{digits}f}+{server:.{digits}f}"
 
 
-def record(tasks: list[Task], size_bytes: int, rounds: int, missing: list[str]) -> dict[str, Any]:
-    """Return everything measured, with what is needed to judge it."""
-    return {
-        "mirrornode": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "size_bytes": size_bytes,
-        "rounds": rounds,
-        "not_installed": missing,
-        "tasks": [
-            {
-                "title": task.title,
-                "contenders": [
-                    {
-                        **dataclasses.asdict(contender.series),
-                        "median_mb_per_s": contender.series.size_bytes
-                        / 1e6
-                        / contender.series.median("seconds"),
-                    }
-                    for contender in task.contenders
-                    if contender.series.samples
-                ],
-            }
-            for task in tasks
-        ],
-    }
+def _share(series: Series, what: str, whole: int) -> str:
+    count = series.median_count(what)
+    return "-" if count is None else f"{count / whole:.3f}"
