@@ -15,13 +15,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from bench.programs import Unavailable, need_program, system_program
 
 INSIDE = "MIRRORNODE_BENCH_INSIDE"
 LOOPBACK = "127.0.0.1"
 ROOM_MTU_BYTES = 65535  # as loopback: headers and packet rates play no part
-LINK_MTU_BYTES = 1500  # a line that is to look like a long one
 BURST_BYTES = 1 << 20
 QUEUE_S = 0.1
 _numbers = itertools.count(1)
@@ -33,7 +33,7 @@ def enter() -> None:
     Without a namespace the bench works too, but counts no bytes and has no rooms.
     """
     if INSIDE in os.environ:
-        _run("ip", "link", "set", "lo", "up")
+        run("ip", "link", "set", "lo", "up")
         return
     unshare = system_program("unshare")
     if unshare is None or system_program("ip") is None:
@@ -76,7 +76,7 @@ class Room:
         """Address of who is in the room."""
         self.our_host = f"10.77.{number}.1"
         """Address of the bench on this line."""
-        self._ours, self._theirs = f"bench{number}", f"room{number}"
+        self.ours, self.theirs = f"bench{number}", f"room{number}"
         self._holder = subprocess.Popen(
             [need_program("unshare"), "--net", "sh", "-c", "echo; exec sleep infinity"],
             stdout=subprocess.PIPE,
@@ -89,7 +89,7 @@ class Room:
             self.__exit__()
             raise
 
-    def __enter__(self) -> Room:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,43 +104,44 @@ class Room:
 
     def sent_bytes(self) -> int:
         """Return what has left the room so far."""
-        return _counters(str(self._holder.pid))[self._theirs][1]
+        return _counters(str(self._holder.pid))[self.theirs][1]
 
     def narrow(self, rate_bytes_per_s: int) -> None:
         """Let no more than this leave the room, whatever program sends it."""
-        _run(
-            *map(str, self.inside(["tc"])),
-            *("qdisc", "add", "dev", self._theirs, "root", "tbf"),
+        self.run_inside(
+            *("tc", "qdisc", "add", "dev", self.theirs, "root", "tbf"),
             *("rate", f"{rate_bytes_per_s * 8}bit", "burst", f"{BURST_BYTES}"),
             *("latency", f"{QUEUE_S * 1000:.0f}ms"),
         )
 
-    def make_long(self, *, rate_bytes_per_s: int, rtt_s: float, loss_percent: float) -> None:
-        """Make the line a long one: half the round trip and the loss on each way.
+    def run_inside(self, *words: str) -> None:
+        """Run a short command in the room."""
+        run(*map(str, self.inside(words)))
 
-        Raises:
-            Unavailable: This kernel has no netem.
-        """
-        netem = [
-            *("root", "netem", "delay", f"{rtt_s * 500:.0f}ms", "loss", f"{loss_percent / 2}%"),
-            *("rate", f"{rate_bytes_per_s * 8}bit", "limit", "100000"),
-        ]
-        try:
-            _run("tc", "qdisc", "add", "dev", self._ours, *netem)
-            _run(*map(str, self.inside(["tc"])), "qdisc", "add", "dev", self._theirs, *netem)
-        except subprocess.CalledProcessError as exc:
-            raise Unavailable(f"tc has no netem in this kernel: {exc.stderr.strip()}") from exc
+    def lay_line(self, pid: str) -> None:
+        """Make the two ends of the line, `theirs` in the namespace of process `pid`."""
+        run(
+            "ip",
+            "link",
+            "add",
+            self.ours,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            self.theirs,
+            "netns",
+            pid,
+        )
 
     def _join(self, mtu_bytes: int) -> None:
-        pid = str(self._holder.pid)
-        ours, theirs, mtu = self._ours, self._theirs, str(mtu_bytes)
-        inside = [*map(str, self.inside(["ip"]))]
-        _run("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", pid)
-        _run("ip", "addr", "add", f"{self.our_host}/30", "dev", ours)
-        _run("ip", "link", "set", ours, "mtu", mtu, "up")
-        _run(*inside, "link", "set", "lo", "up")
-        _run(*inside, "addr", "add", f"{self.host}/30", "dev", theirs)
-        _run(*inside, "link", "set", theirs, "mtu", mtu, "up")
+        self.lay_line(str(self._holder.pid))
+        mtu = str(mtu_bytes)
+        run("ip", "addr", "add", f"{self.our_host}/30", "dev", self.ours)
+        run("ip", "link", "set", self.ours, "mtu", mtu, "up")
+        self.run_inside("ip", "link", "set", "lo", "up")
+        self.run_inside("ip", "addr", "add", f"{self.host}/30", "dev", self.theirs)
+        self.run_inside("ip", "link", "set", self.theirs, "mtu", mtu, "up")
 
 
 def _counters(pid: str) -> dict[str, tuple[int, int]]:
@@ -154,6 +155,14 @@ def _counters(pid: str) -> dict[str, tuple[int, int]]:
     return counted
 
 
-def _run(program: str, *words: str) -> None:
-    path = program if program.startswith("/") else need_program(program)
-    subprocess.run([path, *words], check=True, capture_output=True, text=True)
+def run(program: str, *words: str) -> None:
+    """Run a short command of the system.
+
+    Raises:
+        Unavailable: The program is not installed, or may not do that here.
+    """
+    done = subprocess.run(
+        [need_program(program), *words], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Unavailable(f"{' '.join((program, *words))}: {done.stderr.strip()}")

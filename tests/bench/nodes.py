@@ -46,17 +46,19 @@ class Node(Server):
             words += ["--bootstrap", address]
         super().__init__(words, home.with_suffix(".log"), room=room)
         self.address = str(self.ready["listen"][0])
+        self.peer_id = str(self.ready["peer_id"])
 
     def add(self, path: Path) -> str:
         """Share a path and return its CID."""
         return str(self.verb("add", path)[0]["cid"])
 
-    def wait_connected(self, peers: int = 1) -> None:
-        """Wait until the node is connected to that many peers."""
+    def wait_connected(self, *nodes: Node) -> None:
+        """Wait until the node is connected to all of these."""
         deadline_s = time.monotonic() + TIMEOUT_S
-        while len(self.verb("peers")) < peers:
+        missing = {node.peer_id for node in nodes}
+        while missing := missing - {peer["peer_id"] for peer in self.verb("peers")}:
             if time.monotonic() > deadline_s:
-                raise ServerFailed(f"{self.home.name} found no {peers} peers: {self.log_tail()}")
+                raise ServerFailed(f"{self.home.name} found no {missing}: {self.log_tail()}")
 
     def wait_idle(self) -> None:
         """Wait until the work that follows an `add` is over: background hashes, announcing.

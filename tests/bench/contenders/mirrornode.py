@@ -42,7 +42,7 @@ def make_seed(
             room=room,
         )
     )
-    node.wait_connected()
+    node.wait_connected(anchor)
     seed = Seed(node, node.add(content.path))
     node.wait_idle()
     return seed
@@ -70,7 +70,7 @@ def warm(
             with scene.fresh() as folder:
                 addresses = [seed.node.address for seed in opened]
                 with Node(folder / "home", bootstrap=addresses, host=host) as node:
-                    node.wait_connected(len(opened))
+                    node.wait_connected(*(seed.node for seed in opened))
                     for seed in opened:
                         seed.node.wait_idle()
                     node.wait_idle()
@@ -146,7 +146,7 @@ def crowd(
                     for number in range(takers)
                 ]
                 for node in nodes:
-                    node.wait_connected()
+                    node.wait_connected(opened.node)
                 for node in (*nodes, opened.node):
                     node.wait_idle()
                 outs = [folder / f"out-{number}" for number in range(takers)]
