@@ -84,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, print."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
+    if arguments.rounds < 1 or arguments.size < 1:
+        parser.error("--rounds and --size begin at 1")
     if arguments.source:
         report = Report.from_json(json.loads(arguments.source.read_text(encoding="utf-8")))
         print("\n".join(report_lines(report)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from bench.results import Report, Result, Series
+from bench.results import Report, Result, Series, rate_text
 
 WIDTH = 860
 LABEL_WIDTH = 300
@@ -69,7 +69,7 @@ def _row(result: Result, series: Series, top: int, scale: float) -> list[str]:
     parts.append(
         f'<line class="range" x1="{low:.1f}" x2="{high:.1f}" y1="{middle:g}" y2="{middle:g}"/>'
     )
-    parts.append(_text(high + 8, middle + 4, f"{median:,.0f}"))
+    parts.append(_text(high + 8, middle + 4, rate_text(median)))
     return parts
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 from bench.measure import CommandFailed
 from bench.programs import Unavailable
 from bench.results import MB, Result, Series
@@ -16,7 +18,7 @@ from bench.scene import Contender, Run, Scenario, Scene, Settings
 from bench.servers import ServerFailed
 
 # What a contender may do wrong without ending the bench; anything else is a bug of ours.
-FAILURES = (CommandFailed, ServerFailed, OSError, subprocess.SubprocessError)
+FAILURES = (CommandFailed, ServerFailed, OSError, subprocess.SubprocessError, psutil.Error)
 REASON_LENGTH = 300
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MB = 1_000_000
+FEW = 10  # below, a rate without decimals says too little
 
 
 @dataclass(slots=True)
@@ -115,6 +116,11 @@ class Report:
             rounds=int(record["rounds"]),
             results=[_result(one) for one in record["results"]],
         )
+
+
+def rate_text(rate: float) -> str:
+    """Return a rate for people."""
+    return f"{rate:,.0f}" if rate >= FEW else f"{rate:.1f}"
 
 
 def _result(record: Mapping[str, Any]) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.results import Report, Result, Series
+from bench.results import Report, Result, Series, rate_text
 
 NAME_WIDTH = 40
 LEGEND = """\
@@ -38,8 +38,8 @@ def table_lines(result: Result) -> list[str]:
             continue
         seconds = series.median("seconds")
         rates = result.rates(series)
-        spread = f"[{min(rates):.0f}-{max(rates):.0f}]"
-        line = f"{series.label:<{NAME_WIDTH}} {result.rate(series):>7,.0f} {spread:>13}"
+        spread = f"[{rate_text(min(rates))}-{rate_text(max(rates))}]"
+        line = f"{series.label:<{NAME_WIDTH}} {rate_text(result.rate(series)):>7} {spread:>13}"
         line += f" {seconds:>7.2f} {seconds / first:>5.2f}x"
         if with_own:
             own = result.own_ratio(series)

@@ -6,6 +6,7 @@ coreutils' sha256sum is several times slower than openssl and would flatter ever
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -24,6 +25,7 @@ NOTE = "fetched, then SHA-256; no TLS"
 PORT = 8200  # the namespace is the bench's own; elsewhere a free one is taken
 READY_TIMEOUT_S = 10.0
 NGINX_CONFIG = """
+{user}
 daemon off;
 master_process off;
 pid {scratch}/nginx.pid;
@@ -59,8 +61,12 @@ class Nginx:
         self._port = PORT if room else free_port()
         self._log = scratch / "nginx.log"
         config = scratch / "nginx.conf"
+        # Root's nginx gives its folders to nobody, whom a user namespace does not have.
+        user = "user root;" if os.geteuid() == 0 else ""
         config.write_text(
-            NGINX_CONFIG.format(scratch=scratch, host=self._host, port=self._port, root=root)
+            NGINX_CONFIG.format(
+                user=user, scratch=scratch, host=self._host, port=self._port, root=root
+            )
         )
         words: list[str | Path] = [nginx, "-p", scratch, "-c", config, "-e", self._log]
         self._process = subprocess.Popen(
