@@ -95,7 +95,9 @@ async def test_two_places_get_what_travels_once(tmp_path: Path) -> None:
         one, two = await asyncio.gather(first, second)
         at.assert_right("one", "two")
     assert set(one.bytes_by_source) >= {f"http:{at.server.url}"}
-    assert two.bytes_by_source["local:transfer-1"] == len(DATA)
+    # What the first brought last it may not have passed on before it left.
+    assert two.bytes_by_source["local:transfer-1"] >= 0.9 * len(DATA)
+    assert at.server.sent_bytes <= len(DATA) + MARGIN
 
 
 async def test_three_places_at_the_same_moment(tmp_path: Path) -> None:

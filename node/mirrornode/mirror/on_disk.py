@@ -93,4 +93,6 @@ def local_offer(catalog: Catalog, manifest: Manifest, done: bytearray) -> Offer 
                 available[leaf] = 1
     if not slices:
         return None
-    return Offer(LocalSource(slices), available, reads_from_start=True, may_grow=False)
+    return Offer(
+        LocalSource(slices), available, reads_from_start=True, may_grow=False, spares_others=True
+    )

@@ -111,7 +111,8 @@ class RunReader:
             ) from exc
         if size is not None and size != self._file.map.size_bytes:
             raise self._changed(str(size))
-        first_leaf_end = start + self._file.map.lengths[self._next]
+        file_map = self._file.map
+        first_leaf_end = file_map.starts[self._next] + file_map.lengths[self._next]
         if got_start != start or not first_leaf_end <= got_end <= end:
             raise SourceRefused(
                 f"sent the range {got_start}-{got_end} instead of {start}-{end}",

@@ -200,6 +200,12 @@ class Board:
         with self._changed:
             return self._plan.state(source_id)
 
+    def may_bring(self, source_id: str) -> bool:
+        """Tell whether a source is at work and has anything that is missing."""
+        with self._changed:
+            is_usable = self._plan.state(source_id) in ("active", "idle")
+            return not self._is_closed and is_usable and self._plan.has_any(source_id)
+
     def next_finished(self) -> int | None:
         """Return the index of a file whose last leaf has arrived, each once; None when none."""
         with self._changed:

@@ -35,6 +35,7 @@ HOPELESS_S = 5.0  # how long sources that nobody knows of yet may take, when all
 CLAIM_EVERY_S = 5.0  # the sync window: what a power cut may cost
 FINISHERS = 8  # small files wait for the disk together, not one after the other
 JOIN_S = 5.0
+SPARED_S = 0.02  # between two looks whether this disk has brought all it has
 RETRY_EVERY_S = 10.0  # between two tries of a source that was given up
 
 
@@ -46,6 +47,7 @@ class Offer:
     available: bytearray | None = None
     reads_from_start: bool = False  # far servers may ignore ranges: begin with the first leaf
     may_grow: bool = True  # what `available` lacks may come: the source is fetching, too
+    spares_others: bool = False  # the sources offered after it wait until it has brought all it has
 
     @property
     def may_get_more(self) -> bool:
@@ -190,6 +192,9 @@ class TransferSession:
             )
             self._start_lanes(source)
             log.info("source admitted source=%s", source_id)
+            # Threads report leaves thousands a second: looking costs less than being told.
+            while offer.spares_others and self.board.may_bring(source_id):  # noqa: ASYNC110
+                await asyncio.sleep(SPARED_S)
 
     def _start_lanes(self, source: Source) -> None:
         """Start the lanes that the plan wants and that are not there; lanes end by themselves."""
