@@ -14,6 +14,7 @@ from mirrornode.config import (
     GatewayConfig,
     LimitsConfig,
     MirrorConfig,
+    OriginConfig,
     PeerPlaneConfig,
     SwarmConfig,
     default_home,
@@ -42,6 +43,12 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         region = "cn-north"
         [[mirror]]
         url = "http://nas/models/"
+        [[origin]]
+        url = "https://hub.example.com/art/hub"
+        send_token = false
+        [[origin]]
+        kind = "huggingface"
+        url = "https://huggingface.co"
         [swarm]
         mode = "lan"
         listen = ["/ip4/127.0.0.1/tcp/0"]
@@ -65,6 +72,10 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
             MirrorConfig("https://mirror.example.com/", "cn-north"),
             MirrorConfig("http://nas/models/"),
         ),
+        origin=(
+            OriginConfig("huggingface", "https://hub.example.com/art/hub", send_token=False),
+            OriginConfig(),
+        ),
         swarm=SwarmConfig(
             "lan", ("/ip4/127.0.0.1/tcp/0",), ("/ip4/10.0.0.1/tcp/4101/p2p/x",), mdns=False
         ),
@@ -81,7 +92,7 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         ("[swarm]\nbootstraps = []", "swarm.bootstraps", "did you mean swarm.bootstrap?"),
         ("[gateway]\nadress = ''", "gateway.adress", "did you mean gateway.address?"),
         ("[[mirror]]\nurl = 'http://x'\nregoin = 'x'", "mirror.regoin", "mirror.region?"),
-        ("[zzz]\n", "zzz", "known: share, mirror, swarm"),
+        ("[zzz]\n", "zzz", "known: share, mirror, origin, swarm"),
         ("home = '/elsewhere'", "home", "unknown setting home"),
         ("share = '/data'", "share", "must be a list of strings"),
         ("share = [1]", "share", "must be a list of strings"),
@@ -97,6 +108,12 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         ("[limits]\nuploads = 1", "limits.uploads", "did you mean limits.upload?"),
         ("[[mirror]]\nregion = 'x'", "mirror.url", "needs a url"),
         ("[[mirror]]\nurl = 'mirror.example.com'", "mirror.url", "http:// or https://"),
+        ("origin = 'http://x'", "origin", "[[origin]]"),
+        ("[[origin]]\nsend_token = true", "origin.url", "needs a url"),
+        ("[[origin]]\nurl = 'http://x'\nkind = 'modelscope'", "origin.kind", "only"),
+        ("[[origin]]\nurl = 'huggingface.co'", "origin.url", "http:// or https://"),
+        ("[[origin]]\nurl = 'http://x/?a=b'", "origin.url", "ends with its path"),
+        ("[[origin]]\nurl = 'http://x'\nsend_token = 1", "origin.send_token", "must be a bool"),
     ],
 )
 def test_load_when_file_is_wrong_then_key_is_named(
@@ -108,7 +125,7 @@ def test_load_when_file_is_wrong_then_key_is_named(
     assert caught.value.key == key
     assert caught.value.origin == str(home / "config.toml")
     assert said in str(caught.value)
-    assert key in str(caught.value) or "[[mirror]]" in str(caught.value)
+    assert key in str(caught.value) or f"[[{key.partition('.')[0]}]]" in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"share = [", b"\xff\xfe"])
@@ -147,6 +164,7 @@ def test_environment_overrides_the_file(tmp_path: Path) -> None:
         ("MIRRORNODE_SWARM_MDNS", "maybe", "swarm.mdns"),
         ("MIRRORNODE_SWARM_MODE", "public", "swarm.mode"),
         ("MIRRORNODE_LIMITS_UPLOAD", "fast", "limits.upload"),
+        ("MIRRORNODE_ORIGIN", "https://huggingface.co, hub.example.com", "origin.url"),
     ],
 )
 def test_environment_when_value_is_wrong_then_variable_is_named(
@@ -155,6 +173,17 @@ def test_environment_when_value_is_wrong_then_variable_is_named(
     with pytest.raises(ConfigError, match=variable) as caught:
         load_config(tmp_path, {variable: value})
     assert (caught.value.key, caught.value.origin) == (key, variable)
+
+
+def test_origins_come_from_the_environment_but_not_from_hf_endpoint(tmp_path: Path) -> None:
+    # Clients on this machine may be sent to this node by HF_ENDPOINT.
+    node = {"HF_ENDPOINT": "http://127.0.0.1:8090"}
+    assert load_config(tmp_path, node).origin == (OriginConfig(),)
+    assert OriginConfig().url == "https://huggingface.co"
+    found = load_config(tmp_path, {**node, "MIRRORNODE_ORIGIN": "http://a, https://b/c,"})
+    assert [item.url for item in found.origin] == ["http://a", "https://b/c"]
+    assert load_config(tmp_path, {"MIRRORNODE_ORIGIN": ""}).origin == ()
+    assert load_config(write(tmp_path, "origin = []"), {}).origin == ()
 
 
 def test_home_comes_from_the_environment_or_is_the_users_own() -> None:
@@ -168,7 +197,8 @@ def test_home_when_it_names_an_unknown_user_then_config_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "section", [MirrorConfig, SwarmConfig, PeerPlaneConfig, GatewayConfig, LimitsConfig]
+    "section",
+    [MirrorConfig, OriginConfig, SwarmConfig, PeerPlaneConfig, GatewayConfig, LimitsConfig],
 )
 def test_every_setting_is_documented_where_it_is_defined(section: type) -> None:
     source = inspect.getsource(section)

@@ -34,6 +34,18 @@ class MirrorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginConfig:
+    """Where repos of the Hugging Face Hub come from.
+
+    `HF_ENDPOINT` is not read: on a machine whose clients use this node it names the node itself.
+    """
+
+    kind: str = "huggingface"  # the only one that is known
+    url: str = "https://huggingface.co"  # or a mirror of it; may have a path
+    send_token: bool = True  # False: users' tokens stay here, so only open repos can be had
+
+
+@dataclass(frozen=True, slots=True)
 class SwarmConfig:
     """The libp2p side: who we are and whom we know."""
 
@@ -74,6 +86,7 @@ class Config:
     home: Path = Path()
     share: tuple[str, ...] = ()  # paths that `serve` adds in place when it starts
     mirror: tuple[MirrorConfig, ...] = ()
+    origin: tuple[OriginConfig, ...] = (OriginConfig(),)  # tried in this order; none: never asked
     swarm: SwarmConfig = field(default_factory=SwarmConfig)
     peer_plane: PeerPlaneConfig = field(default_factory=PeerPlaneConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
@@ -132,7 +145,11 @@ def parse_rate(value: object, name: str, origin: str) -> int:
 
 
 def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
-    """Apply `MIRRORNODE_<SECTION>_<KEY>`, lists separated by commas."""
+    """Apply `MIRRORNODE_<SECTION>_<KEY>` and `MIRRORNODE_ORIGIN`, lists separated by commas."""
+    if (text := environ.get("MIRRORNODE_ORIGIN")) is not None:
+        tables = [{"url": url.strip()} for url in text.split(",") if url.strip()]
+        origins = _convert(config.origin, tables, "origin", "MIRRORNODE_ORIGIN")
+        config = dataclasses.replace(config, origin=origins)
     for section_name in ("swarm", "peer_plane", "gateway", "limits"):
         section = getattr(config, section_name)
         changes: dict[str, Any] = {}
@@ -162,6 +179,10 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
 
 
 _T = TypeVar("_T")
+_TABLES: Mapping[str, type[MirrorConfig | OriginConfig]] = {
+    "mirror": MirrorConfig,
+    "origin": OriginConfig,
+}
 
 
 def _build(cls: type[_T], values: Mapping[str, Any], *, prefix: str, origin: str) -> _T:
@@ -187,14 +208,14 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name} in {origin} must be a table", key=name, origin=origin)
         return _build(type(default), value, prefix=f"{name}.", origin=origin)
-    if name == "mirror":
+    if table := _TABLES.get(name):
         if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-            raise ConfigError(f"{name} in {origin} is written [[mirror]]", key=name, origin=origin)
+            raise ConfigError(f"{name} in {origin} is written [[{name}]]", key=name, origin=origin)
         for item in value:
             if "url" not in item:
-                raise ConfigError(f"[[mirror]] in {origin} needs a url", key="mirror.url",
+                raise ConfigError(f"[[{name}]] in {origin} needs a url", key=f"{name}.url",
                                   origin=origin)  # fmt: skip
-        return tuple(_build(MirrorConfig, v, prefix="mirror.", origin=origin) for v in value)
+        return tuple(_build(table, item, prefix=f"{name}.", origin=origin) for item in value)
     if name.startswith("limits."):
         return parse_rate(value, name, origin)
     if isinstance(default, tuple):
@@ -211,7 +232,15 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
         raise ConfigError(
             f'{name} = "{value}" in {origin}: only "lan" is known', key=name, origin=origin
         )
-    if name == "mirror.url" and not value.startswith(("http://", "https://")):
+    if name == "origin.kind" and value != "huggingface":
+        raise ConfigError(
+            f'{name} = "{value}" in {origin}: only "huggingface" is known', key=name, origin=origin
+        )
+    if name == "origin.url" and ("?" in value or "#" in value):
+        raise ConfigError(
+            f"{name} in {origin}: an origin's URL ends with its path", key=name, origin=origin
+        )
+    if name in ("mirror.url", "origin.url") and not value.startswith(("http://", "https://")):
         raise ConfigError(
             f'{name} = "{value}" in {origin}: give an http:// or https:// URL',
             key=name,

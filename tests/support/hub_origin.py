@@ -329,7 +329,7 @@ class _Server(ThreadingHTTPServer):
         self.is_cdn = is_cdn
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -656,8 +656,8 @@ class _Request(BaseHTTPRequestHandler):
     def _send(self, status: int, headers: Mapping[str, str], body: bytes, kind: str) -> None:
         self._head(status, {**headers, "Content-Type": kind, "Content-Length": str(len(body))})
         if self.command != "HEAD":
-            self.wfile.write(body)
             self.entry.body_bytes += len(body) if status < 300 else 0
+            self.wfile.write(body)
 
     def _send_file(self, stored: Stored, headers: dict[str, str]) -> None:
         hub = self.server.hub
@@ -697,10 +697,14 @@ class _Request(BaseHTTPRequestHandler):
 
     def _send_range(self, descriptor: int, start: int, stop: int) -> int:
         while start < stop:
-            count = os.sendfile(
-                self.connection.fileno(), descriptor, start, min(STEP_BYTES, stop - start)
-            )
-            self.entry.body_bytes += count
+            step = min(STEP_BYTES, stop - start)
+            # Logged first: whoever has the bytes may look at once.
+            self.entry.body_bytes += step
+            count = 0
+            try:
+                count = os.sendfile(self.connection.fileno(), descriptor, start, step)
+            finally:
+                self.entry.body_bytes -= step - count
             start += count
         return start
 
