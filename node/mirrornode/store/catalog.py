@@ -14,6 +14,7 @@ from mirrornode.store.blocks import BlockTable
 from mirrornode.store.database import Database
 from mirrornode.store.files import FileTable
 from mirrornode.store.home import make_home
+from mirrornode.store.hub import HubTables
 from mirrornode.store.roots import RootTable
 from mirrornode.store.stamps import MISSING, look
 from mirrornode.store.transfers import TransferTable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 CATALOG_NAME = "catalog.sqlite"
 
 
-class Catalog(BlockTable, FileTable, RootTable, AnnouncementTable, TransferTable):
+class Catalog(BlockTable, FileTable, RootTable, AnnouncementTable, TransferTable, HubTables):
     """All tables over one database; a context manager that closes it."""
 
     def __init__(self, home: Path, database: Database) -> None:

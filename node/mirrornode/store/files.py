@@ -283,6 +283,14 @@ def stored_file(row: Sequence[Any]) -> StoredFile:
     )
 
 
+def forget_file(connection: sqlite3.Connection, path: Path) -> None:
+    """Neither serve nor announce a path any more, inside the caller's transaction."""
+    key = os.fsencode(path)
+    names = _names_of(connection, key)
+    connection.execute("DELETE FROM files WHERE path = ?", (key,))
+    withdraw(connection, names)
+
+
 def _replace_file(connection: sqlite3.Connection, record: FileRecord) -> None:
     key = os.fsencode(record.path)
     stamp = record.stamp

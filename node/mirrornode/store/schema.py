@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import CatalogUnusable
+from mirrornode.store.schema_hub import HUB_TABLES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -100,6 +101,7 @@ _FIRST: Migration = (
         updated_at REAL    NOT NULL,
         UNIQUE (root, out)
     )""",
+    *HUB_TABLES,
 )
 
 MIGRATIONS: tuple[Migration, ...] = (_FIRST,)

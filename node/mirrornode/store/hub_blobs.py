@@ -1,0 +1,103 @@
+"""Verified files of the Hub on this disk, by the name of their content.
+
+A blob of an open repo is recorded as a shared file besides (`FileTable.record_files`); one that
+only gated or private repos vouch for is here alone, where no peer's question comes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mirrornode.store.hub_records import HubBlob
+from mirrornode.store.stamps import FileStamp
+
+if TYPE_CHECKING:
+    from mirrornode.store.database import Database
+
+BLOBS_AT_ONCE = 1000  # rows read in one go
+
+_COLUMNS = "etag, path, size_bytes, mtime_ns, inode, is_open, is_managed"
+
+
+class HubBlobTable:
+    """The part of the catalog that knows blobs, and which content an origin got wrong."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put_hub_blob(
+        self, etag: str, path: Path, stamp: FileStamp, *, is_open: bool, is_managed: bool
+    ) -> None:
+        """Record a file whose content was verified, in place of what its path held."""
+        with self._database.write() as connection:
+            connection.execute(
+                """INSERT OR REPLACE INTO hub_blobs (path, etag, size_bytes, mtime_ns, inode,
+                       is_open, is_managed) VALUES (?, ?, ?, ?, ?, ?, ?)""",
+                (
+                    os.fsencode(path),
+                    bytes.fromhex(etag),
+                    stamp.size_bytes,
+                    stamp.mtime_ns,
+                    stamp.inode,
+                    is_open,
+                    is_managed,
+                ),
+            )
+
+    def hub_blob(self, etag: str) -> list[HubBlob]:
+        """Return the files that hold the content of that name, open ones first, by path."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM hub_blobs WHERE etag = ? ORDER BY is_open DESC, path",
+                (bytes.fromhex(etag),),
+            ).fetchall()
+        return [_blob(row) for row in rows]
+
+    def hub_blobs(self) -> Iterator[HubBlob]:
+        """Yield every blob by path; those recorded meanwhile may be left out."""
+        last = b""
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(
+                    f"SELECT {_COLUMNS} FROM hub_blobs WHERE path > ? ORDER BY path LIMIT ?",
+                    (last, BLOBS_AT_ONCE),
+                ).fetchall()
+            if not rows:
+                return
+            yield from map(_blob, rows)
+            last = rows[-1][1]
+
+    def drop_hub_blob(self, path: Path) -> None:
+        """Forget a blob: its file changed, vanished, or was not what it should be."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM hub_blobs WHERE path = ?", (os.fsencode(path),))
+
+    def mark_poisoned(self, etag: str, now: float) -> None:
+        """Note that a client may hold a wrong beginning of this content; the first time stays."""
+        with self._database.write(durable=True) as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO hub_poisoned (etag, at) VALUES (?, ?)",
+                (bytes.fromhex(etag), now),
+            )
+
+    def poisoned_since(self, etag: str) -> float | None:
+        """Return since when clients may hold a wrong beginning of this content."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT at FROM hub_poisoned WHERE etag = ?", (bytes.fromhex(etag),)
+            ).fetchone()
+        return None if row is None else float(row[0])
+
+
+def _blob(row: Sequence[Any]) -> HubBlob:
+    etag, path, size_bytes, mtime_ns, inode, is_open, is_managed = row
+    return HubBlob(
+        etag.hex(),
+        Path(os.fsdecode(path)),
+        FileStamp(size_bytes, mtime_ns, inode),
+        bool(is_open),
+        bool(is_managed),
+    )
