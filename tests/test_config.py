@@ -12,6 +12,7 @@ from mirrornode import config as config_module
 from mirrornode.config import (
     Config,
     GatewayConfig,
+    HubConfig,
     LimitsConfig,
     MirrorConfig,
     OriginConfig,
@@ -114,6 +115,16 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         ("[[origin]]\nurl = 'huggingface.co'", "origin.url", "http:// or https://"),
         ("[[origin]]\nurl = 'http://x/?a=b'", "origin.url", "ends with its path"),
         ("[[origin]]\nurl = 'http://x'\nsend_token = 1", "origin.send_token", "must be a bool"),
+        ("[hub]\nref_ttl_s = -1", "hub.ref_ttl_s", "between 0 and"),
+        ("[hub]\nref_ttl_s = nan", "hub.ref_ttl_s", "between 0 and"),
+        ("[hub]\nref_ttl_s = true", "hub.ref_ttl_s", "must be a number"),
+        ("[hub]\ngrant_max_age_s = '7d'", "hub.grant_max_age_s", "must be a number"),
+        ("[hub]\ntrusted_peers = ['/ip4/1.2.3.4/p2p/x']", "hub.trusted_peers", "no peer id"),
+        (
+            "[hub]\nlicence_allow = ['MIT']\nlicence_deny = ['mit']",
+            "hub.licence_allow",
+            "both name mit",
+        ),
     ],
 )
 def test_load_when_file_is_wrong_then_key_is_named(
@@ -186,6 +197,18 @@ def test_origins_come_from_the_environment_but_not_from_hf_endpoint(tmp_path: Pa
     assert load_config(write(tmp_path, "origin = []"), {}).origin == ()
 
 
+def test_hub_settings_come_from_file_and_environment(tmp_path: Path) -> None:
+    home = write(tmp_path, "[hub]\nref_ttl_s = 5\nlicence_deny = ['cc-by-nc*']")
+    found = load_config(
+        home, {"MIRRORNODE_HUB_GRANT_MAX_AGE_S": "0", "MIRRORNODE_HUB_TRUST_PEERS": "1"}
+    )
+    assert found.hub == HubConfig(
+        ref_ttl_s=5.0, grant_max_age_s=0.0, trust_peers=True, licence_deny=("cc-by-nc*",)
+    )
+    with pytest.raises(ConfigError, match="MIRRORNODE_HUB_REF_TTL_S"):
+        load_config(home, {"MIRRORNODE_HUB_REF_TTL_S": "soon"})
+
+
 def test_home_comes_from_the_environment_or_is_the_users_own() -> None:
     assert default_home({"MIRRORNODE_HOME": "/somewhere"}) == Path("/somewhere")
     assert default_home({}).name == "mirrornode"
@@ -198,7 +221,15 @@ def test_home_when_it_names_an_unknown_user_then_config_error() -> None:
 
 @pytest.mark.parametrize(
     "section",
-    [MirrorConfig, OriginConfig, SwarmConfig, PeerPlaneConfig, GatewayConfig, LimitsConfig],
+    [
+        MirrorConfig,
+        OriginConfig,
+        SwarmConfig,
+        PeerPlaneConfig,
+        GatewayConfig,
+        LimitsConfig,
+        HubConfig,
+    ],
 )
 def test_every_setting_is_documented_where_it_is_defined(section: type) -> None:
     source = inspect.getsource(section)

@@ -23,6 +23,7 @@ DEFAULT_SWARM_PORT = 4101
 DEFAULT_PEER_PLANE_PORT = 4102
 DEFAULT_GATEWAY_PORT = 8090
 MIN_RATE = 10_000  # bytes a second: below that, sources time out before a piece has arrived
+MAX_SECONDS = 10 * 365 * 86_400.0  # of any setting that is a time: beyond is a typing error
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,18 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HubConfig:
+    """Names, access and licences of the Hugging Face Hub."""
+
+    ref_ttl_s: float = 60.0  # how long a branch or tag is not asked for again; 0: always asked
+    grant_max_age_s: float = 604_800.0  # how old a grant counts while offline; 0: none does
+    trust_peers: bool = False  # True: while offline, any connected peer may say what a name means
+    trusted_peers: tuple[str, ...] = ()  # peer ids that may, without `trust_peers`
+    licence_allow: tuple[str, ...] = ()  # patterns such as "cc-by-*"; empty allows all
+    licence_deny: tuple[str, ...] = ()  # patterns; they win over those allowed
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a node needs to know before it starts."""
 
@@ -91,6 +104,7 @@ class Config:
     peer_plane: PeerPlaneConfig = field(default_factory=PeerPlaneConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    hub: HubConfig = field(default_factory=HubConfig)
 
 
 def default_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -119,7 +133,9 @@ def load_config(home: Path | None = None, environ: Mapping[str, str] = os.enviro
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path} is not valid TOML: {exc}", origin=str(path)) from exc
     config = _build(Config, values, prefix="", origin=str(path))
-    return _with_environment(dataclasses.replace(config, home=home), environ)
+    config = _with_environment(dataclasses.replace(config, home=home), environ)
+    _check_hub(config.hub, str(path))
+    return config
 
 
 def parse_rate(value: object, name: str, origin: str) -> int:
@@ -150,7 +166,7 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
         tables = [{"url": url.strip()} for url in text.split(",") if url.strip()]
         origins = _convert(config.origin, tables, "origin", "MIRRORNODE_ORIGIN")
         config = dataclasses.replace(config, origin=origins)
-    for section_name in ("swarm", "peer_plane", "gateway", "limits"):
+    for section_name in ("swarm", "peer_plane", "gateway", "limits", "hub"):
         section = getattr(config, section_name)
         changes: dict[str, Any] = {}
         for item in dataclasses.fields(section):
@@ -170,6 +186,8 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
                         origin=variable,
                     )
                 value = text.lower() in ("1", "true")
+            elif isinstance(current, float):
+                value = _number(text)
             changes[item.name] = _convert(current, value, f"{section_name}.{item.name}", variable)
         if changes:
             config = dataclasses.replace(
@@ -224,9 +242,16 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
                 f"{name} in {origin} must be a list of strings", key=name, origin=origin
             )
         return tuple(value)
+    if type(value) is int and isinstance(default, float):
+        value = float(value)
     if not isinstance(value, type(default)):
+        kind = "number" if isinstance(default, float) else type(default).__name__
+        raise ConfigError(f"{name} in {origin} must be a {kind}", key=name, origin=origin)
+    if isinstance(value, float) and not 0 <= value <= MAX_SECONDS:
         raise ConfigError(
-            f"{name} in {origin} must be a {type(default).__name__}", key=name, origin=origin
+            f"{name} in {origin} must be between 0 and {MAX_SECONDS:.0f} seconds",
+            key=name,
+            origin=origin,
         )
     if name == "swarm.mode" and value != "lan":
         raise ConfigError(
@@ -247,6 +272,34 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
             origin=origin,
         )
     return value
+
+
+def _check_hub(hub: HubConfig, origin: str) -> None:
+    """Refuse what contradicts itself, or cannot be meant."""
+    for peer_id in hub.trusted_peers:
+        if not peer_id.isascii() or not peer_id.isalnum():
+            raise ConfigError(
+                f"hub.trusted_peers in {origin} or the environment: {peer_id!a} is no peer id; "
+                "give what `mirrornode status` of that node shows, such as 12D3KooW…",
+                key="hub.trusted_peers",
+                origin=origin,
+            )
+    both = {name.lower() for name in hub.licence_allow} & {
+        name.lower() for name in hub.licence_deny
+    }
+    if both:
+        raise ConfigError(
+            f"hub.licence_allow and hub.licence_deny both name {min(both)}",
+            key="hub.licence_allow",
+            origin=origin,
+        )
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text  # refused by its type
 
 
 def _absolute(path: Path, origin: str) -> Path:
