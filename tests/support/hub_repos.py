@@ -79,6 +79,7 @@ class HeldRepo:
     gated: str = ""
     private: bool = False
     licence: str = ""
+    last_modified: str = "2026-01-02T03:04:05.000Z"
     ref_of: dict[str, Commit] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
 
@@ -136,7 +137,7 @@ class HeldRepo:
             f"{self.type}Id": self.name,
             "author": self.name.partition("/")[0],
             "sha": commit.sha,
-            "lastModified": "2026-01-02T03:04:05.000Z",
+            "lastModified": self.last_modified,
             "createdAt": "2025-01-02T03:04:05.000Z",
             "private": self.private,
             "gated": self.gated or False,

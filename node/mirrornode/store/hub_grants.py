@@ -97,6 +97,11 @@ class HubAnswerTable:
                 (MAX_ANSWERS_BYTES,),
             )
 
+    def drop_hub_answer(self, target: str) -> None:
+        """Forget an answer that the origin does not give any more."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM hub_answers WHERE target = ?", (target,))
+
     def hub_answer(self, target: str) -> KeptAnswer | None:
         """Return a kept answer."""
         with self._database.read() as connection:

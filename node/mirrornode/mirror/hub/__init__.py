@@ -1,0 +1,1 @@
+"""Hugging Face repos: names, access, and files from peers first."""
