@@ -7,6 +7,7 @@ with the time it was looked at. Who may be told is decided in `mirror.hub`, not 
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -124,14 +125,15 @@ class HubNameTable:
         return {ref: HubRef(commit.hex(), *rest) for ref, commit, *rest in rows}
 
     def put_hub_ref(
-        self, repo: Repo, ref: str, commit: str, vouched_by: str, *, seen_at: float
+        self, repo: Repo, ref: str, commit: str, vouched_by: str, *, seen_at: float | None = None
     ) -> None:
         """Note what a ref points to, unless a newer look is known.
 
         Args:
-            seen_at: When the question was asked: of two answers that crossed, the one asked for
-                last stays.
+            seen_at: When the question was asked, now when None: of two answers that crossed, the
+                one asked for last stays.
         """
+        seen_at = time.time() if seen_at is None else seen_at
         with self._database.write() as connection:
             connection.execute(
                 """INSERT INTO hub_refs (repo, ref, commit_id, seen_at, vouched_by)
@@ -214,9 +216,14 @@ class HubNameTable:
         info: Mapping[str, Any],
         vouched_by: str,
         *,
-        recorded_at: float,
+        recorded_at: float | None = None,
     ) -> None:
-        """Keep the info of a commit; a peer's never replaces an origin's, nor an older a newer."""
+        """Keep the info of a commit; a peer's never replaces an origin's, nor an older a newer.
+
+        Args:
+            recorded_at: When the question was asked; now when None.
+        """
+        recorded_at = time.time() if recorded_at is None else recorded_at
         with self._database.write() as connection:
             connection.execute(
                 f"""INSERT INTO hub_revisions (repo, commit_id, info, vouched_by, recorded_at)

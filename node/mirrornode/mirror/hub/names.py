@@ -23,7 +23,7 @@ from mirrornode.mirror.hub.grants import REFUSED_TTL_S, Grants, token_digest
 from mirrornode.mirror.hub.kept_answers import KeptAnswers
 from mirrornode.mirror.hub.name_book import Known, NameBook
 from mirrornode.mirror.hub.recent import Recent
-from mirrornode.mirror.hub.refusals import NO_REPO, refusal
+from mirrornode.mirror.hub.refusals import NO_REPO, again, refusal
 from mirrornode.store.hub_records import PEER_PREFIX, is_peers_word
 from mirrornode.wire.hub import HubFile
 
@@ -191,7 +191,7 @@ class HubNames:
         if refused is not None:
             age_s = self._clock() - refused[1]
             if 0 <= age_s < min(REFUSED_TTL_S, self._settings.ref_ttl_s):
-                return refused[0]
+                return again(refused[0])
         known = self._book.look_up(repo, revision)
         if known is None or is_peers_word(known.vouched_by):
             return None
@@ -222,7 +222,7 @@ class HubNames:
             try:
                 return self._book.ask_revision(repo, revision, token, digest)
             except HubRefusal as exc:
-                self._refusals.put((repo, revision, digest), (exc, self._clock()))
+                self._refusals.put((repo, revision, digest), (again(exc), self._clock()))
                 raise
 
         key = repo, revision, _OPEN if is_open else digest
@@ -263,7 +263,7 @@ class HubNames:
         ):
             return known
         if (refused := self._refusals.get((repo, revision, digest))) is not None:
-            return refused[0]
+            return again(refused[0])
         sight = self._book.sight(repo)
         if sight is not None and sight.is_private and self._grants.was_refused(digest, repo):
             status = 401 if digest == token_digest("") else 404

@@ -67,6 +67,13 @@ def refusal(
     return kind(text, status=status, code=code)
 
 
+def again(refused: HubRefusal) -> HubRefusal:
+    """Return the same no anew: one that is kept must not gather the frames of all who raise it."""
+    return type(refused)(
+        str(refused), status=refused.status, code=refused.code, commit=refused.commit
+    )
+
+
 def is_unknown_token(error: HubRefusal) -> bool:
     """Tell whether the Hub said that it does not know the token at all."""
     return error.status == 401 and not error.code
