@@ -34,6 +34,8 @@ WITH_FIELDS: list[MirrorError] = [
     errors.HomeLocked(Path("/home/x")),
     errors.SourceRefused("no", source_id="peer:x", status=503, retry_after_s=1.5),
     errors.SourceGone("gone", source_id="peer:x"),
+    errors.HubRefusal("gated", status=403, code="GatedRepo"),
+    errors.HubNotFound("no such file", status=404, code="EntryNotFound", commit="0" * 40),
     errors.Incomplete("some are missing", ("a", "b/c")),
 ]
 
