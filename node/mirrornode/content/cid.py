@@ -18,8 +18,10 @@ from mirrornode.errors import HashNotAllowed, MalformedCid
 
 RAW = 0x55
 DAG_PB = 0x70
+GIT_RAW = 0x78  # a git object; here only the name of a small file on the Hub
 
 IDENTITY = 0x00
+SHA1 = 0x11  # of git objects only: no block is checked by it
 SHA2_256 = 0x12
 SHA2_512 = 0x13
 BLAKE3 = 0x1E
@@ -31,6 +33,7 @@ MAX_CID_TEXT = 1 + 8 * MAX_CID_BYTES  # base2 is the longest multibase
 
 _V0_TEXT_LENGTH = 46
 _V0_PREFIX = b"\x12\x20"
+_GIT_SHA1_PREFIX = b"\x11\x14"
 _V0_BYTES = 34
 _V1_BYTES = 36  # with a one-byte codec and SHA2-256: nearly every CID there is
 
@@ -108,6 +111,15 @@ class Cid:
         """Return the CIDv1 of a raw block whose SHA2-256 is `digest` (32 bytes)."""
         assert len(digest) == 32, "a SHA2-256 digest has 32 bytes"
         return cls(1, RAW, _V0_PREFIX + digest)
+
+    @classmethod
+    def git_blob(cls, sha1: bytes) -> Cid:
+        """Return the CIDv1 of a git blob: how peers are asked for a file by its git-sha1.
+
+        It names a file, and is never the CID of a block we take: SHA-1 is not accepted for those.
+        """
+        assert len(sha1) == 20, "a SHA-1 digest has 20 bytes"
+        return cls(1, GIT_RAW, _GIT_SHA1_PREFIX + sha1)
 
     @property
     def binary(self) -> bytes:

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mirrornode.content.cid import Cid
+from mirrornode.content.leaf_form import LeafForm
 
 if TYPE_CHECKING:
     from mirrornode.content.block import Block
-    from mirrornode.content.leaf_form import LeafForm
+
+PORTION_BYTES = 256 * 1024  # on a slow line a reader must not wait long for the next one
+MAX_PORTIONS = 800_000  # of files above 200 GB the portions are larger
 
 
 @dataclass(slots=True)
@@ -56,6 +59,30 @@ class FileMap:
         """Number of leaves."""
         return len(self.multihashes)
 
+    @property
+    def has_hashes(self) -> bool:
+        """Whether each leaf can be checked by itself; see `unhashed_map`."""
+        return not self.multihashes or bool(self.multihashes[0])
+
     def leaf_cid(self, index: int) -> Cid:
         """Return the CID of leaf `index`, as the file's nodes write it."""
         return Cid(self.leaf_cid_version, self.leaf_form.codec, self.multihashes[index])
+
+
+def unhashed_map(root: Cid, size_bytes: int) -> FileMap:
+    """Return the map of a file of which only the hash of the whole is known.
+
+    Its leaves are mere portions of the file: their multihashes are empty, none can be checked by
+    itself, and nothing of the file may be called verified before all of it is.
+
+    Args:
+        root: Names the file in claims and messages, for example the raw CID of its SHA-256.
+    """
+    portion = PORTION_BYTES * -(-size_bytes // (PORTION_BYTES * MAX_PORTIONS) or 1)
+    file_map = FileMap(root, size_bytes, LeafForm.RAW, root.hash_code)
+    file_map.starts.extend(range(0, size_bytes, portion))
+    file_map.lengths.extend(
+        min(portion, size_bytes - start) for start in range(0, size_bytes, portion)
+    )
+    file_map.multihashes.extend([b""] * len(file_map.starts))
+    return file_map

@@ -51,17 +51,24 @@ class ActiveTransfers:
         self._running: list[Ahead] = []
         self._served_at = -QUIET_S
 
-    def add(self, session: TransferSession) -> None:
-        """Let others see what this session has."""
+    def add(self, session: TransferSession, also_known_as: bytes | None = None) -> None:
+        """Let others see what this session has.
+
+        Args:
+            also_known_as: Multihash of the first file's whole content, by which it is asked for.
+        """
         self._sessions.append(session)
         for index, file in enumerate(session.manifest.files):
             self._by_file.setdefault(file.root.multihash, []).append((session, index))
+        if also_known_as is not None:
+            self._by_file.setdefault(also_known_as, []).append((session, 0))
 
     def remove(self, session: TransferSession) -> None:
         """Forget a session that ended."""
         self._sessions.remove(session)
         self._running = [run for run in self._running if run.session is not session]
-        for multihash in {file.root.multihash for file in session.manifest.files}:
+        named = [key for key, found in self._by_file.items() if any(s is session for s, _ in found)]
+        for multihash in named:
             others = [found for found in self._by_file[multihash] if found[0] is not session]
             if others:
                 self._by_file[multihash] = others

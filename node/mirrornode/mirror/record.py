@@ -64,11 +64,11 @@ def _record(output: OutputFile) -> FileRecord:
         lengths=file_map.lengths,
         starts=file_map.starts,
         profile=UNKNOWN_PROFILE,
-        sha256=_whole_sha256(output.file.root, file_map.leaf_form, file_map.leaves),
+        sha256=whole_sha256(output.file.root, file_map.leaf_form, file_map.leaves),
     )
 
 
-def _whole_sha256(root: Cid, form: LeafForm, leaves: int) -> bytes | None:
+def whole_sha256(root: Cid, form: LeafForm, leaves: int) -> bytes | None:
     """Return the file's SHA-256 where the tree gives it away: a single raw leaf."""
     if leaves == 1 and form is LeafForm.RAW and root.hash_code == SHA2_256:
         return sha256_digest(root.multihash)

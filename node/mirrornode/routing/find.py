@@ -128,6 +128,21 @@ class Finder:
         near_host = ip_of(link.address) if link is not None else ""
         return Found(peer_id, tickets.decode_ticket(answer, roots), near_host)
 
+    async def ask_connected(self, roots: Sequence[Cid], timeout_s: float) -> list[Found]:
+        """Ask every connected peer once, all at the same time; return those that hold any root."""
+        speakers = [link for link in self._swarm.links() if tickets.PROTOCOL in link.protocols]
+        asking = [
+            asyncio.create_task(self.ask(link.peer_id, roots)) for link in speakers[:MAX_ASKING]
+        ]
+        if not asking:
+            return []
+        done, late = await asyncio.wait(asking, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        answered = [task for task in done if not isinstance(task.exception(), MirrorError)]
+        return [task.result() for task in answered if task.result().ticket.holdings]
+
     async def find(
         self, roots: Sequence[Cid], peers: Sequence[str] = ()
     ) -> AsyncGenerator[Found, None]:

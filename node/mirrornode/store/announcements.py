@@ -24,6 +24,7 @@ REST_PRIORITY, LARGE_FILE_PRIORITY, ROOT_PRIORITY = PRIORITIES = (0, 1, 2)
 LARGE_FILE_BYTES = 16 << 20  # from here on many sources are worth more than a quick first answer
 
 _SHA256_MULTIHASH = b"\x12\x20"
+_SHA1_MULTIHASH = b"\x11\x14"
 _PRIORITY = f"""CASE
     WHEN EXISTS (SELECT 1 FROM roots WHERE multihash = :key)
         OR EXISTS (SELECT 1 FROM files JOIN roots ON roots.multihash = files.multihash
@@ -42,6 +43,13 @@ def sha256_multihash(digest: bytes) -> bytes:
 def sha256_digest(multihash: bytes) -> bytes | None:
     """Return the digest of a SHA-256 multihash, None when it is another function's."""
     if len(multihash) == 34 and multihash.startswith(_SHA256_MULTIHASH):
+        return multihash[2:]
+    return None
+
+
+def git_sha1_digest(multihash: bytes) -> bytes | None:
+    """Return the digest of a SHA-1 multihash, None when it is another function's."""
+    if len(multihash) == 22 and multihash.startswith(_SHA1_MULTIHASH):
         return multihash[2:]
     return None
 

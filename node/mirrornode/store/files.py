@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mirrornode.content.cid import Cid
 from mirrornode.content.leaf_form import LeafForm
 from mirrornode.store.announcements import (
+    git_sha1_digest,
     insert_announcements,
     sha256_digest,
     sha256_multihash,
@@ -96,19 +97,24 @@ class FileTable:
         return found
 
     def find_file(self, multihash: bytes) -> StoredFile | None:
-        """Return a file that is "ok", by its root's multihash or by its content's SHA-256."""
+        """Return a file that is "ok", by its root's multihash or a hash of its whole content.
+
+        The content's SHA-256 as a multihash, or the SHA-1 of its git blob.
+        """
+        asked: list[tuple[str, bytes]] = [("multihash", multihash)]
+        if (sha256 := sha256_digest(multihash)) is not None:
+            asked.append(("sha256", sha256))
+        elif (sha1 := git_sha1_digest(multihash)) is not None:
+            asked.append(("git_sha1", sha1))
         with self._database.read() as connection:
-            row = connection.execute(
-                f"SELECT {FILE_COLUMNS} FROM files WHERE multihash = ? AND state = 'ok' LIMIT 1",
-                (multihash,),
-            ).fetchone()
-            digest = sha256_digest(multihash)
-            if row is None and digest is not None:
+            for column, key in asked:
                 row = connection.execute(
-                    f"SELECT {FILE_COLUMNS} FROM files WHERE sha256 = ? AND state = 'ok' LIMIT 1",
-                    (digest,),
+                    f"SELECT {FILE_COLUMNS} FROM files WHERE {column} = ? AND state = 'ok' LIMIT 1",
+                    (key,),
                 ).fetchone()
-        return None if row is None else stored_file(row)
+                if row is not None:
+                    return stored_file(row)
+        return None
 
     def find_alias(self, multihash: bytes) -> Cid | None:
         """Return the root of a file that is "ok", by the multihash of its content's SHA-256."""

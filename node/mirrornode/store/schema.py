@@ -49,6 +49,7 @@ _FIRST: Migration = (
     )""",
     "CREATE INDEX files_by_multihash ON files (multihash)",
     "CREATE INDEX files_by_sha256 ON files (sha256) WHERE sha256 IS NOT NULL",
+    "CREATE INDEX files_by_git_sha1 ON files (git_sha1) WHERE git_sha1 IS NOT NULL",
     "CREATE INDEX files_without_sha256 ON files (id) WHERE sha256 IS NULL",
     # Clustered in file order, so that a file's leaves are written and read as one run.
     """CREATE TABLE leaves (

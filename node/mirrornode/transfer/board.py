@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -280,6 +281,15 @@ class Board:
                     runs.append((start, end))
                 leaf = done.find(1, stop, file.stop_leaf)
             return runs
+
+    def arrived_until(self, index: int, offset: int) -> int:
+        """Return the end of what has arrived of a file from `offset` on; `offset` when nothing."""
+        with self._changed:
+            file = self._manifest.files[index]
+            starts, size_bytes = file.map.starts, file.map.size_bytes
+            leaf = file.first_leaf + bisect_right(starts, offset) - 1
+            missing = self._plan.done.find(0, leaf, file.stop_leaf)
+            return size_bytes if missing < 0 else max(offset, starts[missing - file.first_leaf])
 
     def is_file_complete(self, index: int) -> bool:
         with self._changed:
