@@ -1,0 +1,332 @@
+"""One file of the Hub on its way to this disk: from peers that have it, and from an origin.
+
+Peers are asked first, by the hash the Hub names the file by. When one has it, its tree makes every
+leaf verifiable and the origin is one more source in that transfer. When none has it, an origin
+alone brings the bytes, which only the hash of the whole can prove; one origin at a time then, so
+that a wrong hash has one author. Either way nothing is finished, recorded or announced before the
+hash of the whole is right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirrornode.content.file_map import FileMap, unhashed_map
+from mirrornode.content.walk import TreeEntry, run_walk_async, walk_file
+from mirrornode.errors import (
+    CidMismatch,
+    MirrorError,
+    NoProviders,
+    OriginAway,
+    SourceGone,
+)
+from mirrornode.events import Event, GetProgress, SourceState
+from mirrornode.mirror.block_loader import BlockLoader
+from mirrornode.mirror.hub.prefix_hash import PrefixHash, WholeDigests
+from mirrornode.mirror.hub.small_file import hub_cid
+from mirrornode.mirror.on_disk import local_offer
+from mirrornode.mirror.source_feed import SourceFeed
+from mirrornode.store.stamps import open_regular
+from mirrornode.transfer.journal import Journal
+from mirrornode.transfer.manifest import Manifest, make_manifest
+from mirrornode.transfer.outputs import OutputFile, check_space
+from mirrornode.transfer.session import Offer, TransferSession
+
+if TYPE_CHECKING:
+    from mirrornode.content.cid import Cid
+    from mirrornode.mirror.get import GetPorts
+    from mirrornode.sources.hub_origin import HubFileSource
+    from mirrornode.sources.ports import Source
+    from mirrornode.wire.hub import HubFile
+
+log = logging.getLogger(__name__)
+
+PEERS_ANSWER_S = 1.0  # connected peers answer within milliseconds, or are not worth waiting for
+DHT_ANSWER_S = 1.5  # what a large file waits for others to be found
+DHT_FROM_BYTES = 64 << 20
+TREE_TIMEOUT_S = 6.0  # to read the tree of a file from a peer that says it has it
+SILENCE_S = 30.0
+MAX_ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A file that came, verified, with what is to be recorded of it.
+
+    `file_map` is the tree it was verified by, None when only the hash of the whole was.
+    """
+
+    path: Path
+    digests: WholeDigests
+    file_map: FileMap | None
+    bytes_by_source: dict[str, int]
+
+
+class Attempt:
+    """One try: a transfer, and whoever reads along. A reader belongs to one attempt for good."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.part = output
+        self.session: TransferSession | None = None
+        self.failure: MirrorError | None = None
+        self.is_verified = False
+
+    def arrived_until(self, offset: int) -> int:
+        """Return the end of what has arrived from `offset` on; `offset` when nothing has."""
+        return self.session.board.arrived_until(0, offset) if self.session else offset
+
+    def open_part(self) -> int:
+        """Open what arrives for reading; the descriptor outlives the renaming at the end."""
+        return open_regular(self.part)
+
+
+class Bringing:
+    """Brings one file, in as many attempts as it takes; `run` once."""
+
+    def __init__(
+        self,
+        ports: GetPorts,
+        file: HubFile,
+        output: Path,
+        origins: Sequence[HubFileSource],
+        *,
+        attempt: Attempt,
+        asks_peers: bool,
+        on_mismatch: Callable[[], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            attempt: The first; readers may be waiting on it already.
+            on_mismatch: Called when bytes that may have been passed on were wrong; blocking.
+            origins: The file at each origin that may be asked, best first.
+            asks_peers: False for what must not be spoken of: the hash of a private file.
+        """
+        self.file = file
+        self.output = output
+        self.attempt = attempt
+        self.bytes_by_source: dict[str, int] = {}
+        self.bad_sources: dict[str, str] = {}
+        self.progress: GetProgress | None = None
+        self._ports = ports
+        self._origins = list(origins)
+        self._asks_peers = asks_peers
+        self._bad_roots: set[bytes] = set()
+        self._cid = hub_cid(file)
+        self._on_mismatch = on_mismatch
+
+    async def run(self) -> Arrived:
+        """Bring the file to `output`.
+
+        Raises:
+            ContentError: Only wrong bytes were to be had.
+            SourceError, NoProviders, OriginAway: Nobody delivered.
+            StoreError: This machine's disk failed.
+        """
+        failure: MirrorError = OriginAway(f"no origin or peer can be asked for {self.file.path}")
+        for _ in range(MAX_ATTEMPTS):
+            attempt = self.attempt
+            try:
+                arrived = await self._try(attempt)
+            except CidMismatch as exc:
+                # First what makes a resume start over, then what lets the readers go.
+                await asyncio.to_thread(self._on_mismatch)
+                attempt.failure = failure = exc
+                log.warning("hub file refused etag=%s reason=%s", self.file.etag, exc)
+                self.attempt = Attempt(self.output)
+            else:
+                return arrived
+            if not self._origins:
+                break
+        raise failure
+
+    # -- who has it ------------------------------------------------------------------------------
+
+    async def _try(self, attempt: Attempt) -> Arrived:
+        loader = BlockLoader(
+            self._ports.shelf.read_block, self._ports.catalog.put_blocks, TREE_TIMEOUT_S
+        )
+        feed = SourceFeed(self._ports.finder, self._cid, loader, lambda _: None)
+        feeding = asyncio.create_task(feed.run((), ()) if self._asks_peers else _nothing())
+        try:
+            root, file_map = await self._tree_of_peers(feed, loader)
+            if file_map is None:
+                if not self._origins:
+                    raise NoProviders(f"no peer has {self.file.path} and no origin can be asked")
+                return await self._from_origin(attempt)
+            assert root is not None
+            return await self._from_all(attempt, feed, root, file_map)
+        finally:
+            feeding.cancel()
+            loader.close()
+            await asyncio.gather(feeding, return_exceptions=True)
+
+    async def _tree_of_peers(
+        self, feed: SourceFeed, loader: BlockLoader
+    ) -> tuple[Cid | None, FileMap | None]:
+        """Return root and tree of the file as peers know it; None when no peer does."""
+        if not self._asks_peers or not await self._is_found(feed):
+            return None, None
+        root = feed.alias.result()
+        if root.multihash in self._bad_roots:
+            return None, None
+        try:
+            async with asyncio.timeout(TREE_TIMEOUT_S):
+                file_map = await run_walk_async(walk_file(root), loader.load)
+        except (MirrorError, TimeoutError) as exc:
+            log.info("tree of a peer not read root=%s reason=%r", root, exc)
+            return None, None
+        if file_map.size_bytes != self.file.size_bytes:
+            self._bad_roots.add(root.multihash)
+            return None, None
+        return root, file_map
+
+    async def _is_found(self, feed: SourceFeed) -> bool:
+        """Wait for a peer that has it: shortly for connected ones, longer for a large file."""
+        if not feed.alias.done():
+            await self._ports.finder.ask_connected([self._cid], PEERS_ANSWER_S)
+        waits_s = DHT_ANSWER_S if self.file.size_bytes >= DHT_FROM_BYTES else 0.05
+        if not self._origins:
+            waits_s = SILENCE_S
+        await asyncio.wait([feed.alias], timeout=waits_s)
+        return feed.alias.done()
+
+    # -- transfers -------------------------------------------------------------------------------
+
+    async def _from_all(
+        self, attempt: Attempt, feed: SourceFeed, root: Cid, file_map: FileMap
+    ) -> Arrived:
+        """Bring the file from peers and the origins together, verified leaf by leaf."""
+        manifest = make_manifest(root, [TreeEntry("", "file", root, file_map, "")])
+        feed.attach(manifest)
+        refreshing = asyncio.create_task(feed.refresh_partial())
+        active = self._ports.active
+        try:
+            async with self._transfer(attempt, manifest, with_leaves=False) as (session, follower):
+                local = await asyncio.to_thread(
+                    local_offer, self._ports.catalog, manifest, bytearray(manifest.leaves)
+                )
+                active.add(session, self._cid.multihash)
+                try:
+                    await self._run(session, _joined(local, self._origins, feed))
+                finally:
+                    active.remove(session)
+                digests = await asyncio.to_thread(follower.finish)
+        except CidMismatch:
+            # The leaves were right and the whole is not: that root is another file's.
+            self._bad_roots.add(root.multihash)
+            raise
+        finally:
+            refreshing.cancel()
+            await asyncio.gather(refreshing, return_exceptions=True)
+        return Arrived(self.output, digests, file_map, self.bytes_by_source)
+
+    async def _from_origin(self, attempt: Attempt) -> Arrived:
+        """Bring the file from one origin; only its whole hash can tell whether it is right."""
+        origin = self._origins[0]
+        file_map = unhashed_map(self._cid, self.file.size_bytes)
+        manifest = make_manifest(self._cid, [TreeEntry("", "file", self._cid, file_map, "")])
+        try:
+            async with self._transfer(attempt, manifest, with_leaves=True) as (session, follower):
+                await self._run(session, _joined(None, [origin], None))
+                digests = await asyncio.to_thread(follower.finish)
+        except CidMismatch:
+            self._origins.remove(origin)
+            self.bad_sources[origin.source_id] = "sent wrong bytes"
+            raise
+        return Arrived(self.output, digests, None, self.bytes_by_source)
+
+    @asynccontextmanager
+    async def _transfer(
+        self, attempt: Attempt, manifest: Manifest, *, with_leaves: bool
+    ) -> AsyncIterator[tuple[TransferSession, PrefixHash]]:
+        output = OutputFile(manifest.files[0], self.output)
+        journal = Journal(self._ports.catalog)
+        found = await asyncio.to_thread(_prepare, journal, output)
+        resumed_bytes = sum(
+            length
+            for length, is_there in zip(manifest.files[0].map.lengths, found, strict=True)
+            if is_there
+        )
+        follower = PrefixHash(
+            attempt.open_part,
+            self.file.size_bytes,
+            attempt.arrived_until,
+            is_lfs=bool(self.file.sha256),
+            with_leaves=with_leaves,
+        )
+
+        def check_whole(part: OutputFile) -> None:
+            if follower.finish().etag != self.file.etag:
+                part.part.unlink(missing_ok=True)
+                journal.forget(part)
+                raise CidMismatch(self._cid, "what was sent has another hash")
+
+        attempt.part = output.part
+        session = TransferSession(
+            manifest,
+            [output],
+            found,
+            journal,
+            resumed_bytes=resumed_bytes,
+            on_progress=self._progressed,
+            check_whole=check_whole,
+            on_finished=lambda _: None,
+        )
+        attempt.session = session
+        follower.start()
+        try:
+            yield session, follower
+        finally:
+            follower.stop()
+
+    async def _run(self, session: TransferSession, offers: AsyncIterator[Offer]) -> None:
+        outcome = await session.run(offers, SILENCE_S)
+        for state in outcome.sources:
+            if state.received_bytes:
+                before = self.bytes_by_source.get(state.source_id, 0)
+                self.bytes_by_source[state.source_id] = before + state.received_bytes
+            if state.state == "banned":
+                self.bad_sources[state.source_id] = state.reason
+        if outcome.unfinished:
+            raise _why_unfinished(self.file, outcome.sources)
+
+    def _progressed(self, event: Event) -> None:
+        if isinstance(event, GetProgress):
+            self.progress = event
+
+
+def _prepare(journal: Journal, output: OutputFile) -> bytearray:
+    """Find what is there of the part, and create it: a reader may open it from now on. Blocking."""
+    found = journal.resume(output)
+    check_space(output.path, output.missing_bytes())
+    output.open()
+    return found.done
+
+
+async def _joined(
+    local: Offer | None, origins: Sequence[Source], feed: SourceFeed | None
+) -> AsyncIterator[Offer]:
+    if local is not None:
+        yield local
+    for origin in origins:
+        yield Offer(origin, reads_from_start=True)
+    if feed is not None:
+        async for offer in feed.offers():
+            yield offer
+
+
+def _why_unfinished(file: HubFile, sources: Sequence[SourceState]) -> MirrorError:
+    why = "; ".join(f"{state.source_id}: {state.reason or state.state}" for state in sources[:4])
+    return SourceGone(f"{file.path} did not come: {why or 'no source'}")
+
+
+async def _nothing() -> None:
+    """Stand in for asking peers."""

@@ -1,0 +1,412 @@
+"""Files of the Hub for whoever asks: one shared transfer per file, whatever the number of askers.
+
+A file is known by its ETag, the SHA-256 or git-sha1 of its content. It is looked for on this disk,
+then brought by `bringing` or `small_file`; a transfer goes on when its askers leave. What arrived
+is recorded: files of open repos are shared and announced like any other, files of gated and private
+repos are kept where no peer can see them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirrornode.content.file_dag import build_file_dag
+from mirrornode.content.recipe import UNIXFS_V1_2025
+from mirrornode.errors import (
+    FileChanged,
+    MirrorError,
+    StoreError,
+)
+from mirrornode.mirror.hub.body import HubBody, again
+from mirrornode.mirror.hub.bringing import Arrived, Attempt, Bringing
+from mirrornode.mirror.hub.cached import adopt
+from mirrornode.mirror.hub.small_file import SMALL_FILE_BYTES, bring_small, hub_cid
+from mirrornode.mirror.record import UNKNOWN_PROFILE, whole_sha256
+from mirrornode.store.announcements import sha256_multihash
+from mirrornode.store.files import profile_key
+from mirrornode.store.hashing import hash_file
+from mirrornode.store.hub_records import HubBlob
+from mirrornode.store.records import FileRecord
+from mirrornode.store.stamps import FileStamp, look
+from mirrornode.transfer.outputs import check_space, write_error
+
+if TYPE_CHECKING:
+    from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.hub.named import Named
+    from mirrornode.sources.hub_origin import HubFileSource, Origins
+    from mirrornode.wire.hub import HubFile
+
+log = logging.getLogger(__name__)
+
+FOLDER_NAME = "hub"
+MAX_TRANSFERS = 64
+MAX_SMALL = 32
+PROGRESS_EVERY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A file that is here: where, and what it took."""
+
+    path: Path
+    bytes_by_source: Mapping[str, int]
+    bad_sources: Mapping[str, str]
+
+
+class _Sharing:
+    """A file on its way, and whether an open repo has asked for it."""
+
+    def __init__(self, attempt: Attempt, *, asks_peers: bool) -> None:
+        self.first = attempt
+        self.bringing: Bringing | None = None
+        self.asks_peers = asks_peers  # the hash of a private file is not spoken of
+        self.is_open = False
+        self.ended: asyncio.Future[MirrorError | None] = asyncio.get_running_loop().create_future()
+        self.bytes_by_source: Mapping[str, int] = {}
+        self.bad_sources: Mapping[str, str] = {}
+
+    def end(self, failure: MirrorError | None = None) -> None:
+        """Let go whoever waits for the file."""
+        if failure is None:
+            self.attempt.is_verified = True
+        else:
+            self.attempt.failure = failure
+        if not self.ended.done():
+            self.ended.set_result(failure)
+
+    @property
+    def arrived_bytes(self) -> int:
+        """Bytes that are here, in whatever order they came."""
+        session = self.attempt.session
+        return session.board.snapshot(()).done_bytes if session is not None else 0
+
+    @property
+    def attempt(self) -> Attempt:
+        return self.bringing.attempt if self.bringing is not None else self.first
+
+
+class HubFiles:
+    """Opens files of the Hub; made by `open_hub_files`."""
+
+    def __init__(self, ports: GetPorts, origins: Origins, folder: Path) -> None:
+        self._ports = ports
+        self._origins = origins
+        self.folder = folder
+        self._sharing: dict[str, _Sharing] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._publishing: set[str] = set()
+        self._slots = asyncio.Semaphore(MAX_TRANSFERS)
+        self._small_slots = asyncio.Semaphore(MAX_SMALL)
+
+    async def open(self, named: Named, file: HubFile, token: str) -> HubBody:
+        """Return the file for reading, from this disk or while it arrives.
+
+        The caller has checked that the asker may have it.
+
+        Raises:
+            StoreError: This machine's disk failed.
+        """
+        poisoned = await asyncio.to_thread(self._ports.catalog.poisoned_since, file.etag)
+        restarts = poisoned is not None
+        found = await self._find_for(named, file)
+        if found is not None:
+            with contextlib.suppress(FileChanged):
+                return HubBody.of_file(found, restarts_ranges=restarts)
+        is_open = await self._is_open(named, file)
+        sharing = self._sharing.get(file.etag)
+        if sharing is None:
+            sharing = self._start(named, file, token)
+        sharing.is_open = sharing.is_open or is_open
+        return HubBody.of_attempt(sharing.attempt, file.size_bytes, restarts_ranges=restarts)
+
+    async def bring(
+        self, named: Named, file: HubFile, token: str, progress: Callable[[int], None]
+    ) -> Brought:
+        """Bring a file, unless it is here, and tell where it lies.
+
+        Args:
+            progress: Told now and then how many bytes of the file are here.
+
+        Raises:
+            MirrorError: As `HubBody.wait`.
+        """
+        async with await self.open(named, file, token) as body:
+            if body.complete is not None:
+                progress(file.size_bytes)
+                return Brought(body.complete, {}, {})
+            sharing = self._sharing[file.etag]
+        while not sharing.ended.done():
+            await asyncio.wait([sharing.ended], timeout=PROGRESS_EVERY_S)
+            progress(sharing.arrived_bytes)
+        if (failure := sharing.ended.result()) is not None:
+            raise again(failure)
+        found = await self._find_for(named, file)
+        if found is None:
+            raise StoreError(f"{file.path} was fetched and is gone again")
+        progress(file.size_bytes)
+        return Brought(found, sharing.bytes_by_source, sharing.bad_sources)
+
+    # -- on this disk ----------------------------------------------------------------------------
+
+    async def _find_for(self, named: Named, file: HubFile) -> Path | None:
+        """Return a verified copy on this disk; for an open repo it is shared from now on."""
+        blob = await asyncio.to_thread(self.find, file)
+        if blob is None:
+            return None
+        if blob.is_open or file.etag in self._publishing:
+            return blob.path
+        if await self._is_open(named, file):
+            self._publishing.add(file.etag)
+            self._spawn(self._publish_later(file, blob))
+        return blob.path
+
+    async def _is_open(self, named: Named, file: HubFile) -> bool:
+        """Tell whether an origin said that this file is everybody's."""
+        if not named.is_open:
+            return False
+        return await asyncio.to_thread(self._ports.catalog.is_vouched_open, file.etag)
+
+    async def _publish_later(self, file: HubFile, blob: HubBlob) -> None:
+        try:
+            await asyncio.to_thread(self.publish, file, blob)
+            self._ports.announce()
+        except MirrorError as exc:
+            log.warning("file not shared etag=%s reason=%s", file.etag, exc)
+        finally:
+            self._publishing.discard(file.etag)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            log.error("bringing a file of the Hub crashed", exc_info=failure)
+
+    def find(self, file: HubFile) -> HubBlob | None:
+        """Return a verified copy on this disk whose stamp is as it was. Blocking."""
+        catalog = self._ports.catalog
+        for blob in catalog.hub_blob(file.etag):
+            if look(blob.path, blob.stamp) != "ok" or blob.stamp.size_bytes != file.size_bytes:
+                catalog.drop_hub_blob(blob.path)
+                continue
+            return blob
+        stored = catalog.find_file(hub_cid(file).multihash)
+        if stored is None or stored.size_bytes != file.size_bytes:
+            return None
+        state = look(stored.path, stored.stamp)
+        if state != "ok":
+            catalog.mark_changed(stored.path, state)
+            return None
+        return HubBlob(file.etag, stored.path, stored.stamp, is_open=True, is_managed=False)
+
+    def publish(self, file: HubFile, blob: HubBlob) -> None:
+        """Share a file that was kept to ourselves: an open repo has it. Blocking, reads it whole.
+
+        Raises:
+            StoreError: It is not what it was, or this machine's disk failed.
+        """
+        path = blob.path
+        digests = hash_file(path, UNIXFS_V1_2025, lambda _: None)
+        if (digests.sha256.hex() if file.sha256 else (digests.git_sha1 or b"").hex()) != file.etag:
+            raise StoreError(f"{path} is not what it was when it was fetched")
+        dag = build_file_dag(digests.multihashes, digests.lengths, UNIXFS_V1_2025)
+        self._record(
+            FileRecord(
+                path=path,
+                stamp=digests.stamp,
+                cid=dag.root,
+                leaf_form=UNIXFS_V1_2025.leaf_form,
+                multihashes=digests.multihashes,
+                lengths=digests.lengths,
+                profile=profile_key(UNIXFS_V1_2025),
+                sha256=digests.sha256,
+                git_sha1=digests.git_sha1,
+                is_managed=blob.is_managed,
+                blocks=dag.inner,
+            )
+        )
+        self._ports.catalog.put_hub_blob(
+            file.etag, path, digests.stamp, is_open=True, is_managed=blob.is_managed
+        )
+
+    def _record(self, record: FileRecord) -> None:
+        catalog = self._ports.catalog
+        catalog.record_files([record])
+        keys = [record.cid.multihash]
+        if record.sha256 is not None:
+            keys.append(sha256_multihash(record.sha256))
+        catalog.enqueue_announcements(dict.fromkeys(keys))
+
+    # -- bringing --------------------------------------------------------------------------------
+
+    def _start(self, named: Named, file: HubFile, token: str) -> _Sharing:
+        output = self.folder / file.etag[:2] / file.etag
+        origins = [
+            origin.file_source(named.repo, named.commit, file, token)
+            for origin in self._origins.in_order()
+        ]
+        sharing = _Sharing(Attempt(output), asks_peers=not named.needs_grant)
+        bring = self._bring_small if file.size_bytes <= SMALL_FILE_BYTES else self._bring
+        self._sharing[file.etag] = sharing
+        self._spawn(bring(sharing, file, output, origins))
+        return sharing
+
+    async def _bring(
+        self, sharing: _Sharing, file: HubFile, output: Path, origins: list[HubFileSource]
+    ) -> None:
+        bringing = Bringing(
+            self._ports,
+            file,
+            output,
+            origins,
+            attempt=sharing.first,
+            asks_peers=sharing.asks_peers,
+            on_mismatch=lambda: self._ports.catalog.mark_poisoned(file.etag, time.time()),
+        )
+        sharing.bringing = bringing
+        async with self._slots:
+            await self._settle(sharing, file, bringing)
+
+    async def _settle(self, sharing: _Sharing, file: HubFile, bringing: Bringing) -> None:
+        try:
+            if await asyncio.to_thread(self._adopt_finished, file, bringing.output):
+                sharing.end()
+                return
+            arrived = await bringing.run()
+            sharing.bytes_by_source = bringing.bytes_by_source
+            sharing.bad_sources = bringing.bad_sources
+            await asyncio.to_thread(self._keep, file, arrived, sharing.is_open)
+            sharing.end()
+            self._ports.announce()
+        except MirrorError as exc:
+            log.warning("hub file did not come etag=%s reason=%s", file.etag, exc)
+            sharing.end(exc)
+        except BaseException:
+            sharing.end(StoreError("the node is stopping"))
+            raise
+        finally:
+            self._sharing.pop(file.etag, None)
+
+    async def _bring_small(
+        self, sharing: _Sharing, file: HubFile, output: Path, origins: list[HubFileSource]
+    ) -> None:
+        try:
+            async with self._small_slots:
+                small = await bring_small(self._ports, file, origins, asks_peers=sharing.asks_peers)
+                sharing.bytes_by_source = {small.source_id: len(small.content)}
+                await asyncio.to_thread(_write_small, output, small.content)
+                await asyncio.to_thread(self._keep_small, file, output, sharing.is_open)
+            sharing.end()
+            self._ports.announce()
+        except MirrorError as exc:
+            log.warning("hub file did not come etag=%s reason=%s", file.etag, exc)
+            sharing.end(exc)
+        except BaseException:
+            sharing.end(StoreError("the node is stopping"))
+            raise
+        finally:
+            self._sharing.pop(file.etag, None)
+
+    def _adopt_finished(self, file: HubFile, output: Path) -> bool:
+        """Take a file that was finished and not recorded before the node stopped. Blocking."""
+        if not adopt(self._ports.catalog, file.etag, output, lambda _: None):
+            return False
+        stamp = FileStamp.of(output)
+        self._ports.catalog.put_hub_blob(file.etag, output, stamp, is_open=False, is_managed=True)
+        return True
+
+    def _keep(self, file: HubFile, arrived: Arrived, is_open: bool) -> None:
+        """Record a file that has come. Blocking."""
+        stamp = FileStamp.of(arrived.path)
+        if is_open:
+            self._record(_record_of(file, arrived, stamp))
+        self._ports.catalog.put_hub_blob(
+            file.etag, arrived.path, stamp, is_open=is_open, is_managed=True
+        )
+
+    def _keep_small(self, file: HubFile, path: Path, is_open: bool) -> None:
+        blob = HubBlob(file.etag, path, FileStamp.of(path), is_open=is_open, is_managed=True)
+        if is_open:
+            self.publish(file, blob)
+            return
+        self._ports.catalog.put_hub_blob(
+            file.etag, path, blob.stamp, is_open=False, is_managed=True
+        )
+
+    async def close(self) -> None:
+        """End all transfers; what has arrived is kept for the next time."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def open_hub_files(ports: GetPorts, origins: Origins, home: Path) -> AsyncIterator[HubFiles]:
+    """Yield the files of the Hub for the length of the block; what arrives is kept in `home`."""
+    files = HubFiles(ports, origins, home / FOLDER_NAME)
+    try:
+        yield files
+    finally:
+        await files.close()
+
+
+def _record_of(file: HubFile, arrived: Arrived, stamp: FileStamp) -> FileRecord:
+    sha256 = bytes.fromhex(file.sha256) if file.sha256 else None
+    git_sha1 = None if file.sha256 else bytes.fromhex(file.git_oid)
+    file_map = arrived.file_map
+    if file_map is not None:
+        return FileRecord(
+            path=arrived.path,
+            stamp=stamp,
+            cid=file_map.root,
+            leaf_form=file_map.leaf_form,
+            multihashes=file_map.multihashes,
+            lengths=file_map.lengths,
+            starts=file_map.starts,
+            profile=UNKNOWN_PROFILE,
+            sha256=sha256 or whole_sha256(file_map.root, file_map.leaf_form, file_map.leaves),
+            git_sha1=git_sha1,
+            is_managed=True,
+            blocks=file_map.inner,
+        )
+    dag = build_file_dag(arrived.digests.multihashes, arrived.digests.lengths, UNIXFS_V1_2025)
+    return FileRecord(
+        path=arrived.path,
+        stamp=stamp,
+        cid=dag.root,
+        leaf_form=UNIXFS_V1_2025.leaf_form,
+        multihashes=arrived.digests.multihashes,
+        lengths=arrived.digests.lengths,
+        profile=profile_key(UNIXFS_V1_2025),
+        sha256=sha256,
+        git_sha1=git_sha1,
+        is_managed=True,
+        blocks=dag.inner,
+    )
+
+
+def _write_small(path: Path, content: bytes) -> None:
+    """Write a verified file so that it is there whole or not at all, also after a power cut."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_space(path, len(content))
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    except OSError as exc:
+        raise write_error(exc, path, len(content)) from exc

@@ -1,0 +1,225 @@
+"""Files of the Hub on a node's disk: from an origin, from peers, from both, and wrong ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mirrornode.errors import CidMismatch, SourceGone
+from mirrornode.mirror.hub.body import HELD_BACK_BYTES
+from mirrornode.mirror.hub.small_file import hub_cid
+from support.hub_origin import ALICE, Blob, StandInHub, running_hub
+from support.hub_room import HubPeer, hub_file, hub_peer, named, place_of, read_all, sha256_of
+from support.room import Room
+from support.waiting import until
+
+MIB = 1 << 20
+NAME = "org/model"
+BIG = "model.safetensors"
+SMALL = "config.json"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[StandInHub]:
+    with running_hub() as hub:
+        hub.add_model(NAME, {BIG: Blob(9 * MIB + 5, 1), SMALL: b'{"a": 1}', "empty": b""})
+        yield hub
+
+
+@asynccontextmanager
+async def nodes(folder: Path, *names: str, hub: StandInHub) -> AsyncIterator[list[HubPeer]]:
+    room = Room(folder)
+    async with AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(room.node(name)) for name in names]
+        for peer in peers[1:]:
+            await peer.swarm.dial(peers[0].swarm.peer_id, peers[0].swarm.addresses())
+        yield [await stack.enter_async_context(hub_peer(peer, hub)) for peer in peers]
+
+
+@pytest.mark.parametrize("path", [BIG, SMALL, "empty"])
+async def test_file_comes_from_the_origin_once_and_is_kept(
+    tmp_path: Path, hub: StandInHub, path: str
+) -> None:
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        revision, file = named(hub, NAME), hub_file(hub, NAME, path)
+        bodies = await asyncio.gather(*(one.files.open(revision, file, "") for _ in range(4)))
+        right = place_of(hub, NAME, path).read_bytes()
+        assert set(await asyncio.gather(*map(read_all, bodies))) == {right}
+        assert hub.file_bytes_sent(path) == len(right)
+        hub.stop()
+        kept = await one.files.open(revision, file, "")
+        assert kept.complete is not None
+        assert await read_all(kept) == right
+
+
+async def test_what_arrived_is_shared_and_announced(tmp_path: Path, hub: StandInHub) -> None:
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        file = hub_file(hub, NAME, BIG)
+        await read_all(await one.files.open(named(hub, NAME), file, ""))
+        stored = one.peer.catalog.find_file(hub_cid(file).multihash)
+        assert stored is not None
+        assert stored.cid.multihash != hub_cid(file).multihash
+        total, _, _ = one.peer.catalog.announce_counts()
+        assert total == 2  # its root, and its SHA-256
+        assert one.peer.announced
+
+
+@pytest.mark.parametrize("path", [BIG, SMALL])
+async def test_peer_has_it_and_the_origin_sends_nothing(
+    tmp_path: Path, hub: StandInHub, path: str
+) -> None:
+    async with nodes(tmp_path, "one", "two", hub=hub) as (one, two):
+        revision, file = named(hub, NAME), hub_file(hub, NAME, path)
+        await one.files.bring(revision, file, "", lambda _: None)
+        hub.stop()
+        brought = await two.files.bring(revision, file, "", lambda _: None)
+        assert brought.path.read_bytes() == place_of(hub, NAME, path).read_bytes()
+        assert set(brought.bytes_by_source) == {one.peer.source_id}
+        assert hub.file_bytes_sent(path) == file.size_bytes
+
+
+async def test_private_file_is_neither_shared_nor_asked_of_peers(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    hub.add_model("org/secret", {BIG: Blob(3 * MIB, 7)}, private=True)
+    async with nodes(tmp_path, "one", "two", hub=hub) as (one, two):
+        revision, file = named(hub, "org/secret"), hub_file(hub, "org/secret", BIG)
+        await one.files.bring(revision, file, ALICE, lambda _: None)
+        catalog = one.peer.catalog
+        assert catalog.find_file(hub_cid(file).multihash) is None
+        assert catalog.announce_counts()[0] == 0
+        assert one.peer.shelf.holdings([hub_cid(file)]) == ()
+        await two.files.bring(revision, file, ALICE, lambda _: None)
+        assert hub.file_bytes_sent(BIG) == 2 * file.size_bytes
+        assert hub.tokens_seen_by(hub.cdn_host) == set()
+
+
+async def test_private_file_is_shared_once_an_open_repo_has_it(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    hub.add_model("org/secret", {BIG: Blob(3 * MIB, 7)}, private=True)
+    hub.add_model("org/open", {BIG: Blob(3 * MIB, 7)})
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        file = hub_file(hub, "org/secret", BIG)
+        await one.files.bring(named(hub, "org/secret"), file, ALICE, lambda _: None)
+        await one.files.bring(named(hub, "org/open"), file, "", lambda _: None)
+        await until(lambda: bool(one.peer.announced[1:]))
+        assert one.peer.shelf.holdings([hub_cid(file)]) != ()
+        assert hub.file_bytes_sent(BIG) == file.size_bytes
+
+
+@pytest.mark.parametrize("path", [BIG, SMALL])
+async def test_wrong_bytes_of_the_right_size_never_look_complete(
+    tmp_path: Path, hub: StandInHub, path: str
+) -> None:
+    hub.corrupt(match=path, at=3)
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        revision, file = named(hub, NAME), hub_file(hub, NAME, path)
+        body = await one.files.open(revision, file, "")
+        assert not body.restarts_ranges
+        with pytest.raises(CidMismatch):
+            await read_all(body)
+        assert not list((one.peer.catalog.home / "hub").rglob(file.etag))
+        hub.heal()
+        again = await one.files.open(revision, file, "")
+        # Whoever holds a wrong beginning must not be helped to complete it.
+        assert again.restarts_ranges == (path == BIG)
+        assert await read_all(again) == place_of(hub, NAME, path).read_bytes()
+
+
+async def test_second_origin_mends_what_the_first_sent_wrong(tmp_path: Path) -> None:
+    files = {BIG: Blob(5 * MIB, 3)}
+    with running_hub() as liar, running_hub() as honest:
+        liar.add_model(NAME, files)
+        honest.add_model(NAME, files)
+        liar.corrupt(match=BIG, at=4 * MIB)
+        async with Room(tmp_path).node("one") as peer, hub_peer(peer, liar, honest) as one:
+            file = hub_file(liar, NAME, BIG)
+            brought = await one.files.bring(named(liar, NAME), file, "", lambda _: None)
+            assert sha256_of(brought.path) == file.sha256
+            assert "wrong bytes" in " ".join(brought.bad_sources.values())
+            assert all(honest.host in source for source in brought.bytes_by_source)
+
+
+async def test_cut_connections_are_resumed_without_fetching_twice(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    hub.cut(after_bytes=MIB, match=BIG, times=5)
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        file = hub_file(hub, NAME, BIG)
+        brought = await one.files.bring(named(hub, NAME), file, "", lambda _: None)
+        assert sha256_of(brought.path) == file.sha256
+        assert hub.file_bytes_sent(BIG) < file.size_bytes + 6 * MIB
+
+
+async def test_reader_gets_the_beginning_while_the_rest_is_held(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    released = hub.hold(after_bytes=2 * MIB, match=BIG)
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        file = hub_file(hub, NAME, BIG)
+        async with await one.files.open(named(hub, NAME), file, "") as body:
+            async with asyncio.timeout(10):
+                assert await body.wait(0) > 0
+            assert body.complete is None
+        released.set()
+        await one.files.bring(named(hub, NAME), file, "", lambda _: None)
+
+
+async def test_last_portion_is_held_back_until_the_whole_is_right(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    hub.corrupt(match=BIG, at=9 * MIB)
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        file = hub_file(hub, NAME, BIG)
+        async with await one.files.open(named(hub, NAME), file, "") as body:
+            stops = [0]
+
+            async def read_on() -> None:
+                while True:
+                    stops.append(await body.wait(stops[-1]))
+
+            with pytest.raises(CidMismatch):
+                await read_on()
+            assert stops[-1] <= file.size_bytes - HELD_BACK_BYTES
+
+
+async def test_client_that_leaves_does_not_stop_the_transfer(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    released = hub.hold(after_bytes=2 * MIB, match=BIG)
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        revision, file = named(hub, NAME), hub_file(hub, NAME, BIG)
+        async with await one.files.open(revision, file, "") as body:
+            await body.wait(0)
+        released.set()
+        catalog = one.peer.catalog
+        await until(lambda: bool(catalog.hub_blob(file.etag)))
+
+
+async def test_nobody_delivers_and_the_reader_is_told(tmp_path: Path, hub: StandInHub) -> None:
+    hub.refuse(404, match=BIG)
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        body = await one.files.open(named(hub, NAME), hub_file(hub, NAME, BIG), "")
+        with pytest.raises(SourceGone, match="404"):
+            await read_all(body)
+
+
+async def test_restart_goes_on_where_the_node_was(tmp_path: Path, hub: StandInHub) -> None:
+    hub.hold(after_bytes=5 * MIB, match=BIG, times=-1)
+    revision, file = named(hub, NAME), hub_file(hub, NAME, BIG)
+    async with (
+        nodes(tmp_path, "one", hub=hub) as (one,),
+        await one.files.open(revision, file, "") as body,
+    ):
+        await body.wait(3 * MIB)
+    hub.heal()
+    before = hub.file_bytes_sent(BIG)
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        brought = await one.files.bring(revision, file, "", lambda _: None)
+        assert sha256_of(brought.path) == file.sha256
+    assert hub.file_bytes_sent(BIG) - before < file.size_bytes - 2 * MIB
