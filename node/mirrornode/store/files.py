@@ -207,9 +207,21 @@ class FileTable:
         What was known of a path under another recipe stays while its stamp is the same. What a
         replaced file was announced under is withdrawn, unless another file still has it.
         """
+        records = list(records)
         with self._database.write() as connection:
+            known = _known_paths(connection, [os.fsencode(record.path) for record in records])
+            fresh: list[FileRecord] = []
             for record in records:
+                key = os.fsencode(record.path)
+                if key not in known:
+                    known.add(key)
+                    fresh.append(record)
+                    continue
+                # A path that came up before in this very call counts as known, too.
+                _insert_files(connection, fresh)
+                fresh = []
                 _replace_file(connection, record)
+            _insert_files(connection, fresh)
 
     def set_file_digests(self, path: Path, sha256: bytes, git_sha1: bytes | None) -> None:
         """Add whole-file digests to a file that was recorded without."""
@@ -315,40 +327,67 @@ def _replace_file(connection: sqlite3.Connection, record: FileRecord) -> None:
     ).fetchall()
     withdrawn = _names_of(connection, key) if gone else []
     connection.executemany("DELETE FROM files WHERE id = ?", gone)
-    insert_blocks(connection, record.blocks)
-    number = connection.execute(
-        """INSERT INTO files (path, profile, cid, multihash, size_bytes, mtime_ns, inode, leaf_form,
-               leaves, tsize, sha256, git_sha1, is_managed, state)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'ok')""",
-        (
-            key,
-            record.profile,
-            record.cid.binary,
-            record.cid.multihash,
-            stamp.size_bytes,
-            stamp.mtime_ns,
-            stamp.inode,
-            int(record.leaf_form),
-            len(record.multihashes),
-            record.tsize_bytes,
-            record.sha256,
-            record.git_sha1,
-            record.is_managed,
-        ),
-    ).lastrowid
-    starts = record.starts
-    if starts is None:
-        starts = list(accumulate(record.lengths, initial=0))[: len(record.lengths)]
+    _insert_files(connection, [record])
+    withdraw(connection, withdrawn)
+
+
+def _known_paths(connection: sqlite3.Connection, paths: Sequence[bytes]) -> set[bytes]:
+    """Return which of the paths hold a recorded file."""
+    known: set[bytes] = set()
+    for batch, marks in batches(paths):
+        rows = connection.execute(f"SELECT path FROM files WHERE path IN ({marks})", batch)
+        known.update(row[0] for row in rows.fetchall())
+    return known
+
+
+def _insert_files(connection: sqlite3.Connection, records: Sequence[FileRecord]) -> None:
+    """Record files at paths that hold none; many cost little more than one."""
+    if not records:
+        return
+    first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()[0]
+    insert_blocks(connection, (block for record in records for block in record.blocks))
+    connection.executemany(
+        """INSERT INTO files (id, path, profile, cid, multihash, size_bytes, mtime_ns, inode,
+               leaf_form, leaves, tsize, sha256, git_sha1, is_managed, state)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'ok')""",
+        (_columns(number, record) for number, record in enumerate(records, first)),
+    )
     connection.executemany(
         "INSERT INTO leaves (file, leaf, start, length, multihash) VALUES (?, ?, ?, ?, ?)",
         (
             (number, leaf, start, length, multihash)
+            for number, record in enumerate(records, first)
             for leaf, (start, length, multihash) in enumerate(
-                zip(starts, record.lengths, record.multihashes, strict=True)
+                zip(_starts(record), record.lengths, record.multihashes, strict=True)
             )
         ),
     )
-    withdraw(connection, withdrawn)
+
+
+def _columns(number: int, record: FileRecord) -> tuple[Any, ...]:
+    stamp = record.stamp
+    return (
+        number,
+        os.fsencode(record.path),
+        record.profile,
+        record.cid.binary,
+        record.cid.multihash,
+        stamp.size_bytes,
+        stamp.mtime_ns,
+        stamp.inode,
+        int(record.leaf_form),
+        len(record.multihashes),
+        record.tsize_bytes,
+        record.sha256,
+        record.git_sha1,
+        record.is_managed,
+    )
+
+
+def _starts(record: FileRecord) -> Sequence[int]:
+    if record.starts is not None:
+        return record.starts
+    return list(accumulate(record.lengths, initial=0))[: len(record.lengths)]
 
 
 def _names_of(connection: sqlite3.Connection, key: bytes) -> list[bytes]:
