@@ -1,29 +1,22 @@
-"""The content route of aiohttp applications; what it answers is decided in `answers`.
-
-Files are read in place, in pieces of 1 MiB: mmap would kill the process when a file is truncated
-under it.
-"""
+"""The content route of aiohttp applications; `answers` decides, `sending` sends."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
+import functools
 import ipaddress
 import os
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from mirrornode.buffers import page_aligned
-from mirrornode.gateway.answers import PIECE_BYTES, Answer, ContentAnswers
+from mirrornode.gateway.answers import Answer, ContentAnswers
+from mirrornode.gateway.sending import send_run
 from mirrornode.transfer.limit import SMALL_BYTES
 
 if TYPE_CHECKING:
     from mirrornode.mirror.shelf import OpenFile, Shelf
     from mirrornode.transfer.pacing import Uploads
-
-# Linux 4.14: read what is cached without blocking, so that only cold pages cost a thread hop.
-_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
 class ContentRoutes:
@@ -68,30 +61,36 @@ class ContentRoutes:
             headers["Content-Length"] = str(answer.size_bytes)
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(request)
-        sent, size = 0, answer.size_bytes if request.method != "HEAD" else 0
-        most = PIECE_BYTES if host is None else min(PIECE_BYTES, self._uploads.piece_bytes)
-        while sent < size:
-            count = min(most, size - sent)
+        start, stop = answer.run if answer.file is not None else (0, len(answer.body))
+        stop = stop if request.method != "HEAD" else start
+        is_small = stop - start <= SMALL_BYTES
+        step = stop - start if host is None else self._uploads.piece_bytes
+        while start < stop:
+            piece_stop = min(stop, start + step)
             if host is not None:
-                await self._uploads.turn(host, count, is_small=size <= SMALL_BYTES)
-            piece = await self._piece(answer, sent, count)
-            await response.write(piece)
-            self._uploads.note_sent(len(piece))
-            sent += len(piece)
+                await self._uploads.turn(host, piece_stop - start, is_small=is_small)
+            await self._send_piece(request, response, answer, start, piece_stop)
+            self._uploads.note_sent(piece_stop - start)
+            start = piece_stop
         await response.write_eof()
         return response
 
-    async def _piece(self, answer: Answer, offset: int, count: int) -> memoryview:
-        """Return up to `count` bytes of an answer's content from `offset` on."""
+    async def _send_piece(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        answer: Answer,
+        start: int,
+        stop: int,
+    ) -> None:
         opened: OpenFile | None = answer.file
         if opened is None:
-            return memoryview(answer.body)[offset : offset + count]
-        self._answers.check_unchanged(opened)
-        piece = await _read_piece(opened.descriptor, answer.run[0] + offset, count)
-        if not piece:
+            await response.write(memoryview(answer.body)[start:stop])
+            return
+        check = functools.partial(self._answers.check_unchanged, opened)
+        if await send_run(request, opened.descriptor, start, stop, check) < stop:
             self._answers.withdraw(opened)
             raise ConnectionResetError("the file shrank while it was sent")
-        return piece
 
 
 def _paced_host(request: web.Request) -> str | None:
@@ -101,20 +100,3 @@ def _paced_host(request: web.Request) -> str | None:
         return None if ipaddress.ip_address(host).is_loopback else host
     except ValueError:
         return None  # a Unix socket
-
-
-async def _read_piece(descriptor: int, offset: int, count: int) -> memoryview:
-    """Return up to `count` bytes at `offset`, from a thread only when they are not in memory.
-
-    Each piece has a buffer of its own: the transport may keep it until it is sent.
-    """
-    buffer = page_aligned(count)
-    if _NOWAIT:
-        try:
-            return buffer[: os.preadv(descriptor, [buffer], offset, _NOWAIT)]
-        except BlockingIOError:
-            pass  # not in memory
-        except OSError as exc:
-            if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-    return buffer[: await asyncio.to_thread(os.preadv, descriptor, [buffer], offset)]
