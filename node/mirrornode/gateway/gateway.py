@@ -1,4 +1,4 @@
-"""The gateway: plain HTTP for tools on this machine; today blocks and files by CID.
+"""The gateway: plain HTTP for tools on this machine; blocks and files by CID, and the Hub endpoint.
 
 Loopback by default. The Host header is checked, so that a web page in a browser cannot reach it
 under a name of its own (DNS rebinding).
@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirrornode.gateway.content import ContentRoutes
+from mirrornode.gateway.hub_api import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
+    from mirrornode.gateway.hub import HubEndpoint
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.transfer.pacing import Uploads
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_gateway(shelf: Shelf, host: str, uploads: Uploads) -> web.Application:
+def make_gateway(
+    shelf: Shelf, host: str, uploads: Uploads, hub: HubEndpoint | None = None
+) -> web.Application:
     """Return the gateway's application; `host` is the address it listens on."""
 
     @web.middleware
@@ -31,9 +35,11 @@ def make_gateway(shelf: Shelf, host: str, uploads: Uploads) -> web.Application:
             raise web.HTTPForbidden(text="this name does not belong to the gateway")
         return await handler(request)
 
-    app = web.Application(middlewares=[known_host_only])
+    app = web.Application(middlewares=[known_host_only], client_max_size=MAX_BODY_BYTES)
     ContentRoutes(shelf, uploads).add_to(app)
     app.router.add_get("/healthz", _healthz, allow_head=True)
+    if hub is not None:
+        hub.add_to(app)
     return app
 
 

@@ -1,0 +1,138 @@
+"""What a Hub client is told when something goes wrong: one table from errors to status and code.
+
+Clients decide by `X-Error-Code` which exception to raise, and show `X-Error-Message` to people;
+without a code most of them say "check your connection". 502, 503 and 504 they try again; 401, 403
+and 404 they believe. So those are only said when they are known to be true.
+The table names every class of `mirrornode.errors`; a test proves that none is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from mirrornode import errors
+from mirrornode.errors import Blame, MirrorError
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_LETTERS = 800
+MAX_RETRY_AFTER_S = 3600
+
+REPO_NOT_FOUND = "RepoNotFound"
+ENTRY_NOT_FOUND = "EntryNotFound"
+GATED_REPO = "GatedRepo"  # the one code of a refusal that clients pass on instead of guessing
+
+ANSWERS: Mapping[type[MirrorError], tuple[int, str]] = {
+    errors.MirrorError: (500, ""),
+    errors.TargetError: (400, ""),
+    errors.ConfigError: (500, ""),
+    errors.ContentError: (502, ""),
+    errors.CidMismatch: (502, ""),
+    errors.MalformedCid: (502, ""),
+    errors.MalformedNode: (502, ""),
+    errors.UnsafeName: (502, ""),
+    errors.HashNotAllowed: (502, ""),
+    errors.LimitExceeded: (502, ""),
+    errors.StoreError: (500, ""),
+    errors.BlockNotFound: (500, ""),
+    # The next try finds that it changed, and fetches it.
+    errors.FileChanged: (503, ""),
+    errors.DiskFull: (507, ""),
+    errors.PathRefused: (500, ""),
+    errors.HomeLocked: (500, ""),
+    errors.CatalogUnusable: (500, ""),
+    errors.SourceError: (502, ""),
+    errors.SourceGone: (502, ""),
+    errors.SourceTooSlow: (504, ""),
+    errors.SourceRefused: (502, ""),
+    errors.OriginChanged: (502, ""),
+    errors.ProtocolError: (500, ""),
+    errors.LocalProtocolError: (500, ""),
+    errors.RemoteProtocolError: (502, ""),
+    errors.NoProviders: (504, ""),
+    errors.AccessRefused: (403, GATED_REPO),
+    errors.LicenceRefused: (403, GATED_REPO),
+    # These bring their own; what stands here is for one that came without.
+    errors.HubRefusal: (403, GATED_REPO),
+    errors.HubNotFound: (404, REPO_NOT_FOUND),
+    # Never 404: that the repo does not exist is not known.
+    errors.OriginAway: (504, ""),
+    errors.Incomplete: (502, ""),
+    errors.DaemonGone: (500, ""),
+}
+
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+
+
+def refuse(exc: MirrorError, *, kind: str = "") -> web.Response:
+    """Return the answer to a request that ended in an error.
+
+    Args:
+        kind: Of the request, as in `wire.hub.HubRequest`.
+    """
+    status, code = _listed(exc)
+    headers: dict[str, str] = {}
+    if isinstance(exc, errors.HubRefusal):
+        status = exc.status if 400 <= exc.status <= 499 else 502
+        code = exc.code or _code_of(exc, status)
+        if exc.commit:
+            headers["X-Repo-Commit"] = exc.commit
+    elif isinstance(exc, errors.SourceRefused) and exc.status == 429:
+        status = 429
+        wait_s = exc.retry_after_s or 1.0
+        headers["Retry-After"] = str(int(min(max(wait_s, 1.0), MAX_RETRY_AFTER_S)))
+    elif isinstance(exc, errors.OriginAway):
+        # Newer clients show this, and would else show only their guess.
+        headers["X-HF-Warning"] = f"origin away; {header_text(str(exc))}"
+        if kind == "revision":
+            # Asked at the start of every snapshot. With a code clients give the reason instead of
+            # blaming the connection, and look into their own cache first all the same. Not for
+            # single files: transformers would take a missing optional one for a missing model.
+            code = REPO_NOT_FOUND
+    message = str(exc)
+    if exc.blame is Blame.LOCAL:
+        # Its text may name paths of this machine, and the asker may sit at another.
+        log.error("hub request failed kind=%s reason=%s", kind, exc)
+        message = f"this node failed ({type(exc).__name__}); its log says more"
+    return refusal(status, message, code=code, headers=headers)
+
+
+def refusal(
+    status: int, message: str, *, code: str = "", headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return an answer that says no, in headers for clients and in JSON for people."""
+    text = header_text(message)
+    answer = web.json_response({"error": text}, status=status)
+    answer.headers["X-Error-Message"] = text
+    if code:
+        answer.headers["X-Error-Code"] = header_text(code)
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers.update(CIMultiDict(headers or {}))
+    return answer
+
+
+def header_text(text: str) -> str:
+    """Return a text as one line that any HTTP client can read in a header."""
+    line = _UNPRINTABLE.sub(" ", text).strip()
+    return line if len(line) <= MAX_MESSAGE_LETTERS else line[:MAX_MESSAGE_LETTERS] + "..."
+
+
+def _listed(exc: MirrorError) -> tuple[int, str]:
+    for cls in type(exc).__mro__:
+        if cls in ANSWERS:
+            return ANSWERS[cls]
+    return ANSWERS[MirrorError]
+
+
+def _code_of(exc: errors.HubRefusal, status: int) -> str:
+    """Return the code for a refusal without one; 401 without one means a bad token to clients."""
+    if status == 404:
+        return ENTRY_NOT_FOUND if exc.commit else REPO_NOT_FOUND
+    return GATED_REPO if status == 403 else ""

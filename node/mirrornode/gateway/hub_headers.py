@@ -1,0 +1,100 @@
+"""The headers of the Hub endpoint's good answers.
+
+Each is here because a client needs it: `X-Repo-Commit` and `ETag` name the snapshot and the blob
+in its cache, `Accept-Ranges` lets llama.cpp resume. Xet is never named, not even to say no: a
+client that sees a trace of it asks for nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from multidict import CIMultiDict
+
+from mirrornode.gateway.hub_errors import header_text
+
+if TYPE_CHECKING:
+    from mirrornode.gateway.hub_ports import Named
+    from mirrornode.wire.hub import HubFile
+
+# Clients since 0.34 refuse larger files over plain HTTP when they are told the size.
+MAX_TOLD_BYTES = 50_000_000_000
+SIZE_OPTIONAL_SINCE = (1, 31)
+
+# Licences without conditions on use; for any other one the user is told to look.
+FREE_LICENCES = frozenset(
+    {"apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "isc", "zlib", "cc0-1.0",
+     "cc-by-4.0", "unlicense", "wtfpl", "pddl", "odc-by", "afl-3.0", "artistic-2.0", "bsl-1.0"}
+)  # fmt: skip
+
+_HUB_VERSION = re.compile(r"\bhf_hub/(\d{1,4})\.(\d{1,4})", re.ASCII)
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9 ._+()=@-]", re.ASCII)
+
+
+def named_headers(named: Named, *, is_pinned: bool) -> CIMultiDict[str]:
+    """Return what every answer about a commit carries.
+
+    Args:
+        is_pinned: The request named the commit itself, so that its answer never changes.
+    """
+    who = "public" if named.is_open else "private"
+    headers = CIMultiDict({"X-Repo-Commit": named.commit})
+    headers["Cache-Control"] = f"{who}, max-age=31536000, immutable" if is_pinned else "no-cache"
+    if not named.is_open:
+        headers["Vary"] = "Authorization"
+    for text in _warnings(named):
+        headers.add("X-HF-Warning", header_text(text))
+    return headers
+
+
+def file_headers(named: Named, file: HubFile, *, is_pinned: bool) -> CIMultiDict[str]:
+    """Return the headers of a file's bytes, except those on its size."""
+    headers = named_headers(named, is_pinned=is_pinned)
+    name = file.path.rpartition("/")[2]
+    headers["ETag"] = f'"{file.etag}"'
+    if file.sha256:
+        headers["X-Linked-Etag"] = f'"{file.sha256}"'
+    headers["Accept-Ranges"] = "bytes"
+    headers["Content-Type"] = "application/octet-stream"
+    headers["Content-Disposition"] = (
+        f"inline; filename*=UTF-8''{quote(name, safe='')}; "
+        f'filename="{_NOT_PLAIN.sub("_", name)}";'
+    )
+    # A page in a repo must not run as one of this machine's.
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return headers
+
+
+def may_tell_size(size_bytes: int, user_agent: str) -> bool:
+    """Tell whether HEAD may name the size; GET always does, and clients then check it."""
+    if size_bytes <= MAX_TOLD_BYTES:
+        return True
+    match = _HUB_VERSION.search(user_agent)
+    return match is None or (int(match[1]), int(match[2])) < SIZE_OPTIONAL_SINCE
+
+
+def is_known(if_none_match: str | None, etag: str) -> bool:
+    """Tell whether `If-None-Match` names this content."""
+    if if_none_match is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in tags or f'"{etag}"' in tags
+
+
+def _warnings(named: Named) -> list[str]:
+    """Return `topic; text` for each thing to know; clients show each topic once."""
+    texts = []
+    if named.warning:
+        texts.append(f"names {named.repo}; {named.repo}: {named.warning}")
+    if named.vouched_by.startswith("peer:"):
+        peer = named.vouched_by.removeprefix("peer:")
+        texts.append(f"peer {named.repo}; {named.repo}: listed by peer {peer}, not by the Hub")
+    if named.licence and named.licence.lower() not in FREE_LICENCES:
+        texts.append(
+            f"licence {named.repo}; {named.repo} is under the licence {named.licence}: "
+            "see its terms before use"
+        )
+    return texts
