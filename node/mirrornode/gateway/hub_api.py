@@ -138,12 +138,13 @@ class HubApiFace:
 
     async def _pass_on(self, asked: Asked) -> web.Response:
         request = asked.request
+        body = await request.read()
         answer = await self._ports.names.pass_through(
             asked.target,
             asked.token,
             method="GET" if request.method == "HEAD" else request.method,
-            body=await request.read(),
-            content_type=request.content_type if request.can_read_body else "",
+            body=body,
+            content_type=request.content_type if body else "",
         )
         return passed_on(answer, asked.base + asked.target.partition("?")[0])
 
