@@ -14,10 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import aiohttp
+
 from mirrornode.errors import HubNotFound, HubRefusal, MirrorError, OriginAway
 from mirrornode.gateway.hub_ports import Body, HubPorts, Named
 from mirrornode.store.stamps import FileStamp
 from mirrornode.wire.hub import HubFile, Repo, without_xet
+from support.hub_origin import ALICE, StandInHub
 from support.hub_repos import Content, HeldRepo
 
 
@@ -228,3 +231,46 @@ class PartialBody:
 
     def close(self) -> None:
         os.close(self.descriptor)
+
+
+@dataclass
+class RelayedHub(FakeHub):
+    """Names, access and files of a running stand-in Hub, by its rules; content from its disk."""
+
+    stand_in: StandInHub | None = None
+
+    @classmethod
+    def of(cls, stand_in: StandInHub) -> RelayedHub:
+        return cls(Path(), stand_in.repos, {ALICE}, stand_in=stand_in)
+
+    async def resolve(self, repo: Repo, revision: str, token: str) -> FakeNamed:
+        hub = self.stand_in
+        assert hub is not None
+        if not hub.is_running:
+            raise OriginAway(f"{hub.host} cannot be reached, and {repo} is not known here")
+        if token and hub.user_of(token) is None:
+            raise HubRefusal("Invalid credentials in Authorization header", status=401)
+        held = hub.repos.get((repo.type, hub.moved_to(repo.type, repo.name) or repo.name))
+        if held is not None and (not held.private or token in self.granted):
+            return await super().resolve(Repo(repo.type, held.name), revision, token)
+        status = 404 if token else 401
+        raise HubNotFound("Repository not found", status=status, code="RepoNotFound")
+
+    async def pass_through(
+        self, target: str, token: str, *, method: str, body: bytes, content_type: str
+    ) -> FakeAnswer:
+        assert self.stand_in is not None
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if content_type:
+            headers["Content-Type"] = content_type
+        async with (
+            aiohttp.ClientSession(self.stand_in.url) as http,
+            http.request(method, target, headers=headers, data=body) as answer,
+        ):
+            return FakeAnswer(
+                answer.status,
+                {name.lower(): value for name, value in answer.headers.items()},
+                without_xet(await answer.json()),
+                answer.headers.get("X-Error-Code", ""),
+                answer.headers.get("X-Error-Message", ""),
+            )

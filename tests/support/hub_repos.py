@@ -193,7 +193,11 @@ class HeldRepo:
                 "title": "x",
                 "date": "2026-01-02T03:04:05.000Z",
             }
-            record["securityFileStatus"] = {"status": "safe"}
+            record["securityFileStatus"] = {
+                "status": "safe",
+                "avScan": {"status": "safe"},
+                "pickleImportScan": None,
+            }
         return record
 
 

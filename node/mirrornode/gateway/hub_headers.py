@@ -88,11 +88,11 @@ def _warnings(named: Named) -> list[str]:
     """Return `topic; text` for each thing to know; clients show each topic once."""
     texts = []
     if named.warning:
-        texts.append(f"names {named.repo}; {named.repo}: {named.warning}")
-    if named.vouched_by.startswith("peer:"):
+        texts.append(f"names {named.repo}; {named.warning}")
+    elif named.vouched_by.startswith("peer:"):
         peer = named.vouched_by.removeprefix("peer:")
-        texts.append(f"peer {named.repo}; {named.repo}: listed by peer {peer}, not by the Hub")
-    if named.licence and named.licence.lower() not in FREE_LICENCES:
+        texts.append(f"names {named.repo}; {named.repo} is what peer {peer} says, not the Hub")
+    if named.licence and not FREE_LICENCES.issuperset(named.licence.lower().split(", ")):
         texts.append(
             f"licence {named.repo}; {named.repo} is under the licence {named.licence}: "
             "see its terms before use"

@@ -35,7 +35,9 @@ class Named(Protocol):
         """Neither gated nor private."""
 
     @property
-    def licence(self) -> str: ...
+    def licence(self) -> str:
+        """Names separated by ", "; "" when the repo states none."""
+
     @property
     def vouched_by(self) -> str:
         """Who said so: "hub:HOST" or "peer:ID"."""
