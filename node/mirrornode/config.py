@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ DEFAULT_SWARM_PORT = 4101
 DEFAULT_PEER_PLANE_PORT = 4102
 DEFAULT_GATEWAY_PORT = 8090
 MIN_RATE = 10_000  # bytes a second: below that, sources time out before a piece has arrived
+
+_HUB_PREFIX = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
 MAX_SECONDS = 10 * 365 * 86_400.0  # of any setting that is a time: beyond is a typing error
 
 
@@ -69,6 +72,7 @@ class GatewayConfig:
     """Plain HTTP for tools and browsers on this machine."""
 
     address: str = ""  # "host:port"; empty means 127.0.0.1:8090, or a free port when that is taken
+    hub_prefix: str = ""  # path below which HF_ENDPOINT lies, such as "/hub"; empty means the top
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +256,10 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
             f"{name} in {origin} must be between 0 and {MAX_SECONDS:.0f} seconds",
             key=name,
             origin=origin,
+        )
+    if name == "gateway.hub_prefix" and value and not _HUB_PREFIX.fullmatch(value):
+        raise ConfigError(
+            f'{name} = "{value}" in {origin}: give a path such as "/hub"', key=name, origin=origin
         )
     if name == "swarm.mode" and value != "lan":
         raise ConfigError(

@@ -27,6 +27,8 @@ from mirrornode.errors import MirrorError
 from mirrornode.gateway.certificate import load_or_create_certificate
 from mirrornode.gateway.control import bind_control, make_control
 from mirrornode.gateway.gateway import make_gateway
+from mirrornode.gateway.hub import HubEndpoint
+from mirrornode.gateway.hub_ports import HubPorts
 from mirrornode.gateway.listeners import Address, bind, listening, parse_address, tune_for_lan
 from mirrornode.gateway.peer_plane import TicketOffice
 from mirrornode.gateway.plane_server import serving
@@ -35,11 +37,17 @@ from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.fingerprint import fingerprint_files
 from mirrornode.mirror.get import GetPorts
+from mirrornode.mirror.hub.access import HubAccess
+from mirrornode.mirror.hub.fetch import open_hub_files
+from mirrornode.mirror.hub.licence import check_licence
+from mirrornode.mirror.hub.names import HubNames
+from mirrornode.mirror.hub.peer_words import MAX_ANSWERING, PeerWords
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.routing.announce import Announcer
 from mirrornode.routing.find import Finder
 from mirrornode.routing.kad.node import Kad
 from mirrornode.routing.nearby import NearbyPeers
+from mirrornode.sources.hub_origin import HubOrigin, Origins
 from mirrornode.store.catalog import Catalog, open_catalog
 from mirrornode.store.home import lock_home
 from mirrornode.swarm.identity import load_or_create_identity
@@ -47,6 +55,7 @@ from mirrornode.swarm.mdns import open_mdns
 from mirrornode.swarm.node import Swarm, open_swarm
 from mirrornode.transfer.pacing import Uploads, pace_of
 from mirrornode.version import __version__
+from mirrornode.wire import hub_peer
 from mirrornode.wire import ticket as tickets
 from mirrornode.wire.control import socket_path
 
@@ -96,6 +105,7 @@ class Node:
             "uptime_s": round(time.monotonic() - self.started_at, 1),
             "peers": len(self.swarm.links()),
             "dht_peers": self.kad.table_size,
+            "hub_endpoint": self.gateway + self.config.gateway.hub_prefix if self.gateway else "",
             "roots": len(self.catalog.roots()),
             "files": files,
             "size_bytes": size_bytes,
@@ -153,8 +163,11 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         uploads = stack.enter_context(Uploads(limits.upload, limits.upload_per_peer).pacing())
         peer_plane = await _open_peer_plane(stack, config, shelf, office, uploads, is_short_lived)
         swarm.serve(tickets.PROTOCOL, office.answer, max_request_bytes=tickets.MAX_REQUEST_BYTES)
-        gateway = "" if is_short_lived else await _open_gateway(stack, config, shelf, uploads)
         ports = GetPorts(catalog, shelf, active, finder, announcer.wake, pace_of(limits.download))
+        gateway = ""
+        if not is_short_lived:
+            hub = await _open_hub(stack, config, swarm, ports)
+            gateway = await _open_gateway(stack, config, shelf, uploads, hub)
         node = Node(
             config,
             catalog,
@@ -246,14 +259,34 @@ async def _open_peer_plane(
     return f"https://{_shown(address.host)}:{port}"
 
 
+async def _open_hub(
+    stack: AsyncExitStack, config: Config, swarm: Swarm, ports: GetPorts
+) -> HubPorts:
+    origins = Origins([HubOrigin(one.url, send_token=one.send_token) for one in config.origin])
+    words = PeerWords(ports.catalog, swarm, config.hub)
+    swarm.serve(
+        hub_peer.PROTOCOL,
+        words.answer,
+        max_request_bytes=hub_peer.MAX_QUESTION_BYTES,
+        max_concurrent=MAX_ANSWERING,
+    )
+    names = HubNames(ports.catalog, origins, config.hub, ask_peers=words.ask)
+    stack.callback(names.close)
+    access = HubAccess(ports.catalog, origins, names, config.hub)
+    stack.callback(access.close)
+    files = await stack.enter_async_context(open_hub_files(ports, origins, config.home))
+    return HubPorts(names, access, files, functools.partial(check_licence, config.hub))
+
+
 async def _open_gateway(
-    stack: AsyncExitStack, config: Config, shelf: Shelf, uploads: Uploads
+    stack: AsyncExitStack, config: Config, shelf: Shelf, uploads: Uploads, hub: HubPorts
 ) -> str:
     address = parse_address(
         config.gateway.address, "gateway.address", "127.0.0.1", DEFAULT_GATEWAY_PORT
     )
     sock = bind(address, "gateway.address")
-    app = make_gateway(shelf, address.host, uploads)
+    endpoint = HubEndpoint(hub, prefix=config.gateway.hub_prefix)
+    app = make_gateway(shelf, address.host, uploads, endpoint)
     port = await stack.enter_async_context(listening(app, sock))
     return f"http://{_shown(address.host)}:{port}"
 

@@ -61,6 +61,7 @@ STATUS = {
     "listen": ["/ip4/192.0.2.1/tcp/4101/p2p/12D3KooWabcdefghijkl"],
     "peer_plane": "https://192.0.2.1:4102",
     "gateway": "http://127.0.0.1:8090",
+    "hub_endpoint": "http://127.0.0.1:8090/hub",
     "peers": 2,
     "dht_peers": 1,
     "roots": 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import pytest
 from yarl import URL
 
 from mirrornode.gateway.hub_api import MAX_BODY_BYTES, MAX_PATHS, PAGE_RECORDS
+from mirrornode.sources.hub_origin import OriginAnswer
 from support.hub_endpoint import open_endpoint
-from support.hub_ports import FakeAnswer, FakeHub
+from support.hub_ports import FakeHub
 from support.hub_repos import Blob, Content
 from support.planes import Shared, shelf_of
 
@@ -44,6 +45,14 @@ def hub(tmp_path: Path) -> FakeHub:
 async def url(hub: FakeHub, shared: Shared) -> AsyncIterator[str]:
     async with open_endpoint(shelf_of(shared.catalog), hub.ports()) as opened:
         yield opened
+
+
+def answer_of(
+    json: object = None, *, status: int = 200, headers: Mapping[str, str] | None = None,
+    error_message: str = "",
+) -> OriginAnswer:  # fmt: skip
+    """What the origin says."""
+    return OriginAnswer(status, headers or {}, json, "", error_message)
 
 
 class Caller:
@@ -111,7 +120,7 @@ async def test_info_when_more_is_asked_then_the_origin_or_what_is_known(
     hub: FakeHub, call: Caller
 ) -> None:
     target = f"{API}?expand=likes&expand=tags"
-    hub.answers[target] = FakeAnswer(json={"id": NAME, "likes": 3})
+    hub.answers[target] = answer_of(json={"id": NAME, "likes": 3})
     assert (await call.get(target, "hf_t"))[1] == {"id": NAME, "likes": 3}
     assert hub.passed == [(target, "hf_t", "GET", b"", "")]
     hub.answers.clear()
@@ -194,7 +203,7 @@ async def test_tree_when_expanded_then_the_origin_with_its_links_bent_to_us(
 ) -> None:
     target = f"{API}/tree/main?expand=true"
     link = f'<https://hub.example{API}/tree/main?expand=true&cursor=abc>; rel="next"'
-    hub.answers[target] = FakeAnswer(headers={"link": link}, json=[{"path": "x"}])
+    hub.answers[target] = answer_of(headers={"link": link}, json=[{"path": "x"}])
     _, records, headers = await call.get(target)
     assert records == [{"path": "x"}]
     assert headers["Link"] == f'<{call.url}{API}/tree/main?expand=true&cursor=abc>; rel="next"'
@@ -214,7 +223,7 @@ async def test_paths_info_when_asked_as_form_or_json_then_the_known_ones(
     _, records, _ = await call.post(f"{API}/paths-info/main", json=asked)
     assert records[0]["lfs"]["size"] == 3000
     assert not hub.passed
-    hub.answers[f"{API}/paths-info/main"] = FakeAnswer(json=[{"path": "x", "lastCommit": {}}])
+    hub.answers[f"{API}/paths-info/main"] = answer_of(json=[{"path": "x", "lastCommit": {}}])
     _, records, _ = await call.post(f"{API}/paths-info/main", json={**asked, "expand": True})
     assert records[0]["path"] == "x"
     assert hub.passed[0][2:] == (
@@ -247,13 +256,11 @@ async def test_passed_on_when_the_origin_answers_then_its_answer_and_its_refusal
     hub: FakeHub, call: Caller
 ) -> None:
     refs = f"{API}/refs?include_prs=1"
-    hub.answers[refs] = FakeAnswer(
-        json={"branches": []}, headers={"x-hf-warning": "names x; stale"}
-    )
+    hub.answers[refs] = answer_of(json={"branches": []}, headers={"x-hf-warning": "names x; stale"})
     status, value, headers = await call.get(refs)
     assert (status, value, headers["X-HF-Warning"]) == (200, {"branches": []}, "names x; stale")
-    hub.answers["/api/whoami-v2"] = FakeAnswer(
-        401, error_message="Invalid credentials in Authorization header"
+    hub.answers["/api/whoami-v2"] = answer_of(
+        status=401, error_message="Invalid credentials in Authorization header"
     )
     status, _, headers = await call.get("/api/whoami-v2", "hf_bad")
     assert status == 401

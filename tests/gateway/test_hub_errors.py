@@ -51,6 +51,23 @@ def test_refuse_when_asked_then_status_code_and_message(
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.HubRefusal(
+            "hub.example refused x: Invalid credentials in Authorization header", status=401
+        ),
+        errors.SourceRefused("the server answered 401", status=401),
+    ],
+)
+def test_refuse_when_the_token_is_invalid_then_the_very_words_of_the_hub(
+    error: errors.MirrorError,
+) -> None:
+    answer = refuse(error)
+    assert answer.status == 401
+    assert answer.headers["X-Error-Message"] == "Invalid credentials in Authorization header"
+
+
 def test_refuse_when_an_entry_is_missing_then_the_commit_is_named() -> None:
     error = errors.HubNotFound("x", status=404, code="EntryNotFound", commit="b" * 40)
     assert refuse(error).headers["X-Repo-Commit"] == "b" * 40

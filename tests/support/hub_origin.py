@@ -201,10 +201,6 @@ class StandInHub(HubFaults):
             self._servers.append(server)
         self._ports = (self._servers[0].server_port, self._servers[1].server_port)
 
-    @property
-    def is_running(self) -> bool:
-        return bool(self._servers)
-
     def stop(self) -> None:
         """Refuse connections and break those there are."""
         servers, self._servers = self._servers, []

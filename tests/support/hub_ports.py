@@ -12,45 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import aiohttp
+from typing import Self
 
 from mirrornode.errors import HubNotFound, HubRefusal, MirrorError, OriginAway
-from mirrornode.gateway.hub_ports import Body, HubPorts, Named
+from mirrornode.gateway.hub_ports import Body, HubPorts
+from mirrornode.mirror.hub.named import Named
+from mirrornode.sources.hub_origin import OriginAnswer
 from mirrornode.store.stamps import FileStamp
 from mirrornode.wire.hub import HubFile, Repo, without_xet
-from support.hub_origin import ALICE, StandInHub
 from support.hub_repos import Content, HeldRepo
-
-
-@dataclass(frozen=True)
-class FakeNamed:
-    """A resolved revision."""
-
-    repo: Repo
-    commit: str
-    info: Mapping[str, Any]
-    gated: str = ""
-    is_private: bool = False
-    licence: str = ""
-    vouched_by: str = "hub:hub.example"
-    warning: str = ""
-
-    @property
-    def is_open(self) -> bool:
-        return not self.gated and not self.is_private
-
-
-@dataclass(frozen=True)
-class FakeAnswer:
-    """An answer of the origin."""
-
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    json: object = None
-    error_code: str = ""
-    error_message: str = ""
 
 
 @dataclass
@@ -71,7 +41,7 @@ class FakeHub:
     folder: Path
     repos: dict[tuple[str, str], HeldRepo] = field(default_factory=dict)
     granted: set[str] = field(default_factory=set)
-    answers: dict[str, FakeAnswer] = field(default_factory=dict)
+    answers: dict[str, OriginAnswer] = field(default_factory=dict)
     passed: list[tuple[str, str, str, bytes, str]] = field(default_factory=list)
     fault: BaseException | None = None
     warning: str = ""
@@ -96,7 +66,7 @@ class FakeHub:
         """Return all of it for an endpoint."""
         return HubPorts(self, self, self, self.check_licence)
 
-    async def resolve(self, repo: Repo, revision: str, token: str) -> FakeNamed:
+    async def resolve(self, repo: Repo, revision: str, token: str) -> Named:
         if self.patience is not None:
             await self.patience.wait()
         if self.fault is not None:
@@ -109,7 +79,7 @@ class FakeHub:
             raise HubNotFound(f"no revision {revision}", status=404, code="RevisionNotFound")
         info = without_xet(held.info(commit, blobs=False, with_xet=False))
         assert isinstance(info, dict)
-        return FakeNamed(
+        return Named(
             repo, commit.sha, info, held.gated, held.private, held.licence, self.vouched_by,
             self.warning,
         )  # fmt: skip
@@ -125,7 +95,7 @@ class FakeHub:
 
     async def pass_through(
         self, target: str, token: str, *, method: str, body: bytes, content_type: str
-    ) -> FakeAnswer:
+    ) -> OriginAnswer:
         self.passed.append((target, token, method, body, content_type))
         if target not in self.answers:
             raise OriginAway("the origin hub.example cannot be reached")
@@ -231,46 +201,3 @@ class PartialBody:
 
     def close(self) -> None:
         os.close(self.descriptor)
-
-
-@dataclass
-class RelayedHub(FakeHub):
-    """Names, access and files of a running stand-in Hub, by its rules; content from its disk."""
-
-    stand_in: StandInHub | None = None
-
-    @classmethod
-    def of(cls, stand_in: StandInHub) -> RelayedHub:
-        return cls(Path(), stand_in.repos, {ALICE}, stand_in=stand_in)
-
-    async def resolve(self, repo: Repo, revision: str, token: str) -> FakeNamed:
-        hub = self.stand_in
-        assert hub is not None
-        if not hub.is_running:
-            raise OriginAway(f"{hub.host} cannot be reached, and {repo} is not known here")
-        if token and hub.user_of(token) is None:
-            raise HubRefusal("Invalid credentials in Authorization header", status=401)
-        held = hub.repos.get((repo.type, hub.moved_to(repo.type, repo.name) or repo.name))
-        if held is not None and (not held.private or token in self.granted):
-            return await super().resolve(Repo(repo.type, held.name), revision, token)
-        status = 404 if token else 401
-        raise HubNotFound("Repository not found", status=status, code="RepoNotFound")
-
-    async def pass_through(
-        self, target: str, token: str, *, method: str, body: bytes, content_type: str
-    ) -> FakeAnswer:
-        assert self.stand_in is not None
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        if content_type:
-            headers["Content-Type"] = content_type
-        async with (
-            aiohttp.ClientSession(self.stand_in.url) as http,
-            http.request(method, target, headers=headers, data=body) as answer,
-        ):
-            return FakeAnswer(
-                answer.status,
-                {name.lower(): value for name, value in answer.headers.items()},
-                without_xet(await answer.json()),
-                answer.headers.get("X-Error-Code", ""),
-                answer.headers.get("X-Error-Message", ""),
-            )

@@ -52,6 +52,7 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
         *(f"listening  {address}" for address in state["listen"]),
         f"peer plane {state['peer_plane']}",
         f"gateway    {state['gateway'] or 'off'}",
+        *([f"hub        HF_ENDPOINT={endpoint}"] if (endpoint := state["hub_endpoint"]) else []),
         f"peers      {state['peers']} connected, {state['dht_peers']} in the routing table",
         f"shares     {shares}",
         f"served     {size_text(state['served_bytes'])}{_limits_text(state['limits'])}",

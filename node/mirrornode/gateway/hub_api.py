@@ -24,7 +24,9 @@ from mirrornode.wire.hub import paths_info_records, sibling_records, tree_record
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from mirrornode.gateway.hub_ports import HubPorts, Named, PassedOn
+    from mirrornode.gateway.hub_ports import HubPorts
+    from mirrornode.mirror.hub.named import Named
+    from mirrornode.sources.hub_origin import OriginAnswer
 
 # The Hub's own pages have 1000; llama.cpp reads the first one only.
 PAGE_RECORDS = 5000
@@ -155,7 +157,7 @@ class HubApiFace:
         return named
 
 
-def passed_on(answer: PassedOn, url: str) -> web.Response:
+def passed_on(answer: OriginAnswer, url: str) -> web.Response:
     """Return the origin's answer as ours.
 
     Args:

@@ -25,6 +25,7 @@ MAX_RETRY_AFTER_S = 3600
 
 REPO_NOT_FOUND = "RepoNotFound"
 ENTRY_NOT_FOUND = "EntryNotFound"
+BAD_TOKEN = "Invalid credentials in Authorization header"  # clients compare it letter by letter
 GATED_REPO = "GatedRepo"  # the one code of a refusal that clients pass on instead of guessing
 
 ANSWERS: Mapping[type[MirrorError], tuple[int, str]] = {
@@ -76,12 +77,16 @@ def refuse(exc: MirrorError, *, kind: str = "") -> web.Response:
         kind: Of the request, as in `wire.hub.HubRequest`.
     """
     status, code = _listed(exc)
+    message = str(exc)
     headers: dict[str, str] = {}
     if isinstance(exc, errors.HubRefusal):
         status = exc.status if 400 <= exc.status <= 499 else 502
         code = exc.code or _code_of(exc, status)
         if exc.commit:
             headers["X-Repo-Commit"] = exc.commit
+    elif isinstance(exc, errors.SourceRefused) and exc.status == 401:
+        # The asker may have the file, and yet its origin does not take the token.
+        status, message = 401, BAD_TOKEN
     elif isinstance(exc, errors.SourceRefused) and exc.status == 429:
         status = 429
         wait_s = exc.retry_after_s or 1.0
@@ -94,7 +99,8 @@ def refuse(exc: MirrorError, *, kind: str = "") -> web.Response:
             # blaming the connection, and look into their own cache first all the same. Not for
             # single files: transformers would take a missing optional one for a missing model.
             code = REPO_NOT_FOUND
-    message = str(exc)
+    if status == 401 and not code and BAD_TOKEN in message:
+        message = BAD_TOKEN
     if exc.blame is Blame.LOCAL:
         # Its text may name paths of this machine, and the asker may sit at another.
         log.error("hub request failed kind=%s reason=%s", kind, exc)

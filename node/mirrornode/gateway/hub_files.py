@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from multidict import CIMultiDict
 
     from mirrornode.gateway.hub_asked import Asked
-    from mirrornode.gateway.hub_ports import Body, HubPorts, Named
+    from mirrornode.gateway.hub_ports import Body, HubPorts
+    from mirrornode.mirror.hub.named import Named
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from mirrornode.gateway.hub_errors import header_text
 
 if TYPE_CHECKING:
-    from mirrornode.gateway.hub_ports import Named
+    from mirrornode.mirror.hub.named import Named
     from mirrornode.wire.hub import HubFile
 
 # Clients since 0.34 refuse larger files over plain HTTP when they are told the size.

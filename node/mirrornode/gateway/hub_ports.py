@@ -1,6 +1,6 @@
 """What the Hub endpoint needs from the layers below: names, access, files, rules on licences.
 
-Only the shapes; the real ones are in `mirror.hub`, the tests bring their own.
+Only the shapes; the real ones are in `mirror.hub`, the tests bring some of their own.
 """
 
 from __future__ import annotations
@@ -8,58 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from mirrornode.mirror.hub.named import Named
+    from mirrornode.sources.hub_origin import OriginAnswer
     from mirrornode.store.stamps import FileStamp
     from mirrornode.wire.hub import HubFile, Repo
-
-
-class Named(Protocol):
-    """A revision that was resolved: one commit of one repo, and what is known of it."""
-
-    @property
-    def repo(self) -> Repo: ...
-    @property
-    def commit(self) -> str: ...
-    @property
-    def info(self) -> Mapping[str, Any]:
-        """The origin's model info, without a trace of xet."""
-
-    @property
-    def is_private(self) -> bool: ...
-    @property
-    def is_open(self) -> bool:
-        """Neither gated nor private."""
-
-    @property
-    def licence(self) -> str:
-        """Names separated by ", "; "" when the repo states none."""
-
-    @property
-    def vouched_by(self) -> str:
-        """Who said so: "hub:HOST" or "peer:ID"."""
-
-    @property
-    def warning(self) -> str:
-        """What the asker should know, "" for nothing."""
-
-
-class PassedOn(Protocol):
-    """The origin's own answer, without a trace of xet; header names are lower-case."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def json(self) -> object: ...
-    @property
-    def error_code(self) -> str: ...
-    @property
-    def error_message(self) -> str: ...
 
 
 class Names(Protocol):
@@ -73,7 +30,7 @@ class Names(Protocol):
 
     async def pass_through(
         self, target: str, token: str, *, method: str, body: bytes, content_type: str
-    ) -> PassedOn:
+    ) -> OriginAnswer:
         """Return the origin's answer to what only it can answer."""
 
 
