@@ -115,6 +115,7 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         ("[[origin]]\nurl = 'huggingface.co'", "origin.url", "http:// or https://"),
         ("[[origin]]\nurl = 'http://x/?a=b'", "origin.url", "ends with its path"),
         ("[[origin]]\nurl = 'http://x'\nsend_token = 1", "origin.send_token", "must be a bool"),
+        ("[gateway]\nhub_prefix = 'hub/'", "gateway.hub_prefix", "such as"),
         ("[hub]\nref_ttl_s = -1", "hub.ref_ttl_s", "between 0 and"),
         ("[hub]\nref_ttl_s = nan", "hub.ref_ttl_s", "between 0 and"),
         ("[hub]\nref_ttl_s = true", "hub.ref_ttl_s", "must be a number"),

@@ -145,6 +145,7 @@ def test_status_when_running_then_says_what_matters(run: Run) -> None:
     text = run("status").out
     assert "version    0.1.0, up 1:15" in text
     assert "shares     1 root, 3 files, 2.00 MB" in text
+    assert "hub        HF_ENDPOINT=http://127.0.0.1:8090/hub\n" in text
     assert "announced  3 of 4, 1 due" in text
     assert "served     7.00 MB; limits: 50.0 MB/s up\n" in text
     assert "50.0% of 100 B, 10 B/s" in text

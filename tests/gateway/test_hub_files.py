@@ -248,6 +248,10 @@ async def test_named_when_stale_or_from_a_peer_then_the_user_is_warned(
     hub.warning, hub.vouched_by = warning, vouched_by
     async with http.head(f"{url}/{NAME}/resolve/main/config.json") as answer:
         assert answer.headers.getall("X-HF-Warning", []) == shown
+    sha = hub.repos["model", NAME].sha
+    async with http.head(f"{url}/{NAME}/resolve/{sha}/config.json") as answer:
+        is_kept = "immutable" in answer.headers["Cache-Control"]
+        assert is_kept is not vouched_by.startswith("peer:")
 
 
 @pytest.mark.parametrize(

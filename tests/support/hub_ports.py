@@ -102,7 +102,7 @@ class FakeHub:
         return self.answers[target]
 
     async def check(self, named: Named, token: str) -> None:
-        if named.is_open or token in self.granted:
+        if not named.needs_grant or token in self.granted:
             return
         code = "RepoNotFound" if named.is_private else "GatedRepo"
         status = (404 if named.is_private else 403) if token else 401

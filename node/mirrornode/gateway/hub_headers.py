@@ -14,6 +14,7 @@ from urllib.parse import quote
 from multidict import CIMultiDict
 
 from mirrornode.gateway.hub_errors import header_text
+from mirrornode.store.hub_records import is_peers_word
 
 if TYPE_CHECKING:
     from mirrornode.mirror.hub.named import Named
@@ -41,7 +42,9 @@ def named_headers(named: Named, *, is_pinned: bool) -> CIMultiDict[str]:
     """
     who = "public" if named.is_open else "private"
     headers = CIMultiDict({"X-Repo-Commit": named.commit})
-    headers["Cache-Control"] = f"{who}, max-age=31536000, immutable" if is_pinned else "no-cache"
+    # What a peer says of a commit may turn out wrong; what the origin said of it stays.
+    is_fixed = is_pinned and not is_peers_word(named.vouched_by)
+    headers["Cache-Control"] = f"{who}, max-age=31536000, immutable" if is_fixed else "no-cache"
     if not named.is_open:
         headers["Vary"] = "Authorization"
     for text in _warnings(named):
@@ -89,7 +92,7 @@ def _warnings(named: Named) -> list[str]:
     texts = []
     if named.warning:
         texts.append(f"names {named.repo}; {named.warning}")
-    elif named.vouched_by.startswith("peer:"):
+    elif is_peers_word(named.vouched_by):
         peer = named.vouched_by.removeprefix("peer:")
         texts.append(f"names {named.repo}; {named.repo} is what peer {peer} says, not the Hub")
     if named.licence and not FREE_LICENCES.issuperset(named.licence.lower().split(", ")):
