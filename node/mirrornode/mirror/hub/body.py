@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mirrornode.errors import FileChanged
 from mirrornode.store.stamps import FileStamp, open_regular
 
 if TYPE_CHECKING:
@@ -101,7 +102,11 @@ class HubBody:
             return self.size_bytes
         end = min(attempt.arrived_until(start), self.size_bytes - HELD_BACK_BYTES)
         if end > start and self._descriptor < 0:
-            self._descriptor = attempt.open_part()
+            try:
+                self._descriptor = attempt.open_part()
+            except FileChanged:
+                # Renamed already, and about to be called verified; or about to fail.
+                return start
         return end
 
 
