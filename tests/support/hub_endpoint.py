@@ -10,6 +10,7 @@ from mirrornode.gateway.hub import ANSWER_TIMEOUT_S, HubEndpoint
 from mirrornode.gateway.hub_ports import HubPorts
 from mirrornode.gateway.listeners import Address, bind, listening
 from mirrornode.mirror.shelf import Shelf
+from mirrornode.transfer.pacing import Uploads
 from support.planes import LOOPBACK
 
 
@@ -20,5 +21,5 @@ async def open_endpoint(
     """Serve the endpoint; yields what HF_ENDPOINT would be."""
     hub = HubEndpoint(ports, prefix=prefix, answer_timeout_s=answer_timeout_s)
     sock = bind(Address(LOOPBACK, 0, is_default=False), "gateway.address")
-    async with listening(make_gateway(shelf, LOOPBACK, hub), sock) as port:
+    async with listening(make_gateway(shelf, LOOPBACK, Uploads(), hub), sock) as port:
         yield f"http://{LOOPBACK}:{port}{prefix}"

@@ -35,8 +35,9 @@ from mirrornode.mirror.source_feed import SourceFeed
 from mirrornode.store.stamps import open_regular
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.manifest import Manifest, make_manifest
-from mirrornode.transfer.outputs import OutputFile, check_space
+from mirrornode.transfer.outputs import OutputFile
 from mirrornode.transfer.session import Offer, TransferSession
+from mirrornode.transfer.space import check_space
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 PEERS_ANSWER_S = 1.0  # connected peers answer within milliseconds, or are not worth waiting for
 DHT_ANSWER_S = 1.5  # what a large file waits for others to be found
 DHT_FROM_BYTES = 64 << 20
+SETTLE_S = 0.05  # after connected peers have answered, until their answers are looked at
 TREE_TIMEOUT_S = 6.0  # to read the tree of a file from a peer that says it has it
 SILENCE_S = 30.0
 MAX_ATTEMPTS = 4
@@ -99,6 +101,7 @@ class Bringing:
         *,
         attempt: Attempt,
         asks_peers: bool,
+        is_read: bool,
         on_mismatch: Callable[[], None],
     ) -> None:
         """Prepare.
@@ -107,6 +110,7 @@ class Bringing:
             attempt: The first; readers may be waiting on it already.
             on_mismatch: Called when bytes that may have been passed on were wrong; blocking.
             origins: The file at each origin that may be asked, best first.
+            is_read: Somebody reads along from the start, so that the order counts.
             asks_peers: False for what must not be spoken of: the hash of a private file.
         """
         self.file = file
@@ -118,7 +122,8 @@ class Bringing:
         self._ports = ports
         self._origins = list(origins)
         self._asks_peers = asks_peers
-        self._bad_roots: set[bytes] = set()
+        self._is_read = is_read
+        self._bad_roots: set[Cid] = set()
         self._cid = hub_cid(file)
         self._on_mismatch = on_mismatch
 
@@ -172,31 +177,34 @@ class Bringing:
         self, feed: SourceFeed, loader: BlockLoader
     ) -> tuple[Cid | None, FileMap | None]:
         """Return root and tree of the file as peers know it; None when no peer does."""
-        if not self._asks_peers or not await self._is_found(feed):
-            return None, None
-        root = feed.alias.result()
-        if root.multihash in self._bad_roots:
-            return None, None
-        try:
-            async with asyncio.timeout(TREE_TIMEOUT_S):
-                file_map = await run_walk_async(walk_file(root), loader.load)
-        except (MirrorError, TimeoutError) as exc:
-            log.info("tree of a peer not read root=%s reason=%r", root, exc)
-            return None, None
-        if file_map.size_bytes != self.file.size_bytes:
-            self._bad_roots.add(root.multihash)
-            return None, None
-        return root, file_map
+        for bad_root in self._bad_roots:
+            feed.named.reject(bad_root)
+        while self._asks_peers and (root := await self._named_root(feed)) is not None:
+            try:
+                async with asyncio.timeout(TREE_TIMEOUT_S):
+                    file_map = await run_walk_async(walk_file(root), loader.load)
+            except (MirrorError, TimeoutError) as exc:
+                log.info("tree of a peer not read root=%s reason=%r", root, exc)
+            else:
+                if file_map.size_bytes == self.file.size_bytes:
+                    return root, file_map
+                self._bad_roots.add(root)
+            feed.named.reject(root)
+        return None, None
 
-    async def _is_found(self, feed: SourceFeed) -> bool:
-        """Wait for a peer that has it: shortly for connected ones, longer for a large file."""
-        if not feed.alias.done():
-            await self._ports.finder.ask_connected([self._cid], PEERS_ANSWER_S)
-        waits_s = DHT_ANSWER_S if self.file.size_bytes >= DHT_FROM_BYTES else 0.05
+    async def _named_root(self, feed: SourceFeed) -> Cid | None:
+        """Return what a peer calls the file: connected ones answer soon, a large one may wait."""
+        if (root := feed.named.best()) is not None:
+            return root
+        await self._ports.finder.ask_connected([self._cid], PEERS_ANSWER_S)
+        waits_s = DHT_ANSWER_S if self.file.size_bytes >= DHT_FROM_BYTES else SETTLE_S
         if not self._origins:
             waits_s = SILENCE_S
-        await asyncio.wait([feed.alias], timeout=waits_s)
-        return feed.alias.done()
+        try:
+            async with asyncio.timeout(waits_s):
+                return await feed.named.wait()
+        except TimeoutError:
+            return None
 
     # -- transfers -------------------------------------------------------------------------------
 
@@ -206,26 +214,25 @@ class Bringing:
         """Bring the file from peers and the origins together, verified leaf by leaf."""
         manifest = make_manifest(root, [TreeEntry("", "file", root, file_map, "")])
         feed.attach(manifest)
-        refreshing = asyncio.create_task(feed.refresh_partial())
         active = self._ports.active
         try:
             async with self._transfer(attempt, manifest, with_leaves=False) as (session, follower):
                 local = await asyncio.to_thread(
                     local_offer, self._ports.catalog, manifest, bytearray(manifest.leaves)
                 )
+                watching = asyncio.create_task(feed.watch_partial(session.board.is_file_complete))
                 active.add(session, self._cid.multihash)
                 try:
                     await self._run(session, _joined(local, self._origins, feed))
                 finally:
                     active.remove(session)
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
                 digests = await asyncio.to_thread(follower.finish)
         except CidMismatch:
             # The leaves were right and the whole is not: that root is another file's.
-            self._bad_roots.add(root.multihash)
+            self._bad_roots.add(root)
             raise
-        finally:
-            refreshing.cancel()
-            await asyncio.gather(refreshing, return_exceptions=True)
         return Arrived(self.output, digests, file_map, self.bytes_by_source)
 
     async def _from_origin(self, attempt: Attempt) -> Arrived:
@@ -279,6 +286,9 @@ class Bringing:
             on_progress=self._progressed,
             check_whole=check_whole,
             on_finished=lambda _: None,
+            in_order=self._is_read,
+            own_id=f"peer:{self._ports.finder.peer_id}",
+            pace=self._ports.pace,
         )
         attempt.session = session
         follower.start()

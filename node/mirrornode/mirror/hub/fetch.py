@@ -37,7 +37,8 @@ from mirrornode.store.hashing import hash_file
 from mirrornode.store.hub_records import HubBlob
 from mirrornode.store.records import FileRecord
 from mirrornode.store.stamps import FileStamp, look
-from mirrornode.transfer.outputs import check_space, write_error
+from mirrornode.transfer.outputs import write_error
+from mirrornode.transfer.space import check_space
 
 if TYPE_CHECKING:
     from mirrornode.mirror.get import GetPorts
@@ -65,10 +66,11 @@ class Brought:
 class _Sharing:
     """A file on its way, and whether an open repo has asked for it."""
 
-    def __init__(self, attempt: Attempt, *, asks_peers: bool) -> None:
+    def __init__(self, attempt: Attempt, *, asks_peers: bool, is_read: bool) -> None:
         self.first = attempt
         self.bringing: Bringing | None = None
         self.asks_peers = asks_peers  # the hash of a private file is not spoken of
+        self.is_read = is_read
         self.is_open = False
         self.ended: asyncio.Future[MirrorError | None] = asyncio.get_running_loop().create_future()
         self.bytes_by_source: Mapping[str, int] = {}
@@ -107,10 +109,15 @@ class HubFiles:
         self._slots = asyncio.Semaphore(MAX_TRANSFERS)
         self._small_slots = asyncio.Semaphore(MAX_SMALL)
 
-    async def open(self, named: Named, file: HubFile, token: str) -> HubBody:
+    async def open(
+        self, named: Named, file: HubFile, token: str, *, is_read: bool = True
+    ) -> HubBody:
         """Return the file for reading, from this disk or while it arrives.
 
         The caller has checked that the asker may have it.
+
+        Args:
+            is_read: The body will be read from its start while it arrives.
 
         Raises:
             StoreError: This machine's disk failed.
@@ -124,7 +131,7 @@ class HubFiles:
         is_open = await self._is_open(named, file)
         sharing = self._sharing.get(file.etag)
         if sharing is None:
-            sharing = self._start(named, file, token)
+            sharing = self._start(named, file, token, is_read)
         sharing.is_open = sharing.is_open or is_open
         return HubBody.of_attempt(sharing.attempt, file.size_bytes, restarts_ranges=restarts)
 
@@ -139,7 +146,7 @@ class HubFiles:
         Raises:
             MirrorError: As `HubBody.wait`.
         """
-        async with await self.open(named, file, token) as body:
+        async with await self.open(named, file, token, is_read=False) as body:
             if body.complete is not None:
                 progress(file.size_bytes)
                 return Brought(body.complete, {}, {})
@@ -251,13 +258,13 @@ class HubFiles:
 
     # -- bringing --------------------------------------------------------------------------------
 
-    def _start(self, named: Named, file: HubFile, token: str) -> _Sharing:
+    def _start(self, named: Named, file: HubFile, token: str, is_read: bool) -> _Sharing:
         output = self.folder / file.etag[:2] / file.etag
         origins = [
             origin.file_source(named.repo, named.commit, file, token)
             for origin in self._origins.in_order()
         ]
-        sharing = _Sharing(Attempt(output), asks_peers=not named.needs_grant)
+        sharing = _Sharing(Attempt(output), asks_peers=not named.needs_grant, is_read=is_read)
         bring = self._bring_small if file.size_bytes <= SMALL_FILE_BYTES else self._bring
         self._sharing[file.etag] = sharing
         self._spawn(bring(sharing, file, output, origins))
@@ -273,6 +280,7 @@ class HubFiles:
             origins,
             attempt=sharing.first,
             asks_peers=sharing.asks_peers,
+            is_read=sharing.is_read,
             on_mismatch=lambda: self._ports.catalog.mark_poisoned(file.etag, time.time()),
         )
         sharing.bringing = bringing
