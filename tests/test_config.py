@@ -42,8 +42,10 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         [[mirror]]
         url = "https://mirror.example.com/"
         region = "cn-north"
+        weight = 2
         [[mirror]]
         url = "http://nas/models/"
+        weight = 0.5
         [[origin]]
         url = "https://hub.example.com/art/hub"
         send_token = false
@@ -70,8 +72,8 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         home=home,
         share=("/data/models",),
         mirror=(
-            MirrorConfig("https://mirror.example.com/", "cn-north"),
-            MirrorConfig("http://nas/models/"),
+            MirrorConfig("https://mirror.example.com/", "cn-north", 2.0),
+            MirrorConfig("http://nas/models/", weight=0.5),
         ),
         origin=(
             OriginConfig("huggingface", "https://hub.example.com/art/hub", send_token=False),
@@ -102,6 +104,9 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         ("[swarm]\nmode = 'public'", "swarm.mode", 'only "lan" is known'),
         ("[gateway]\naddress = 8090", "gateway.address", "must be a str"),
         ("mirror = 'http://x'", "mirror", "[[mirror]]"),
+        ("[[mirror]]\nurl = 'http://x'\nweight = -1", "mirror.weight", "a number from 0 on"),
+        ("[[mirror]]\nurl = 'http://x'\nweight = true", "mirror.weight", "a number from 0 on"),
+        ("[[mirror]]\nurl = 'http://x'\nweight = nan", "mirror.weight", "a number from 0 on"),
         ("[limits]\nupload = '50 Mbit'", "limits.upload", "write bytes as 800KB"),
         ("[limits]\nupload = '1KB'", "limits.upload", "would time out"),
         ("[limits]\ndownload = true", "limits.download", "write bytes as"),

@@ -58,6 +58,16 @@ class Work(Protocol):
         """Fetch a target and verify every byte."""
         ...
 
+    def mirrors(
+        self,
+        urls: Sequence[str] = (),
+        *,
+        sample: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[dict[str, Any]]:
+        """Measure mirrors."""
+        ...
+
     def verify(
         self, target: str | None = None, *, progress: Progress | None = None
     ) -> dict[str, Any]:

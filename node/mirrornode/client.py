@@ -162,6 +162,38 @@ class Client:
 
         return list(self._ask("peers", {}, None, no_daemon))
 
+    def mirrors(
+        self,
+        urls: Sequence[str] = (),
+        *,
+        sample: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[dict[str, Any]]:
+        """Measure mirrors and return one record each, the best first.
+
+        What is found counts for the choice of mirrors in the next `get`.
+
+        Args:
+            urls: Gateways, files, or bases; empty for those of the configuration.
+            sample: What to fetch a few megabytes of: a CID from gateways, a path from bases.
+            progress: Gets a `Note` for each mirror.
+
+        Raises:
+            TargetError: No mirror, or one that is not a URL.
+        """
+        from mirrornode.gateway import verbs
+
+        fields = {"urls": list(urls), "sample": sample}
+        records = self._ask(
+            "mirrors",
+            fields,
+            progress,
+            lambda: self._with_catalog(
+                lambda catalog: verbs.mirrors(catalog, fields, self.config, progress or _ignore)
+            ),
+        )
+        return list(records)
+
     def verify(
         self, target: str | None = None, *, progress: Progress | None = None
     ) -> dict[str, Any]:
@@ -302,6 +334,14 @@ class AsyncClient:
     async def peers(self) -> list[dict[str, Any]]:
         """As `Client.peers`."""
         return await asyncio.to_thread(self._client.peers)
+
+    async def mirrors(
+        self, urls: Sequence[str] = (), *, progress: Progress | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
+        """As `Client.mirrors`; `progress` is called in the event loop."""
+        return await _in_thread(
+            lambda told: self._client.mirrors(urls, progress=told, **options), progress
+        )
 
     async def verify(
         self, target: str | None = None, *, progress: Progress | None = None

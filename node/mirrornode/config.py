@@ -35,6 +35,7 @@ class MirrorConfig:
 
     url: str = ""
     region: str = ""  # free label, shown in tables; "" means none
+    weight: float = 1.0  # how much it is preferred; 0 = only when nothing else delivers
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +247,14 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
                 f"{name} in {origin} must be a list of strings", key=name, origin=origin
             )
         return tuple(value)
-    if type(value) is int and isinstance(default, float):
+    if isinstance(default, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(
+                f"{name} in {origin} must be a number from 0 on", key=name, origin=origin
+            )
         value = float(value)
+    if name == "mirror.weight" and not 0 <= value <= 1e6:
+        raise ConfigError(f"{name} in {origin} must be a number from 0 on", key=name, origin=origin)
     if not isinstance(value, type(default)):
         kind = "number" if isinstance(default, float) else type(default).__name__
         raise ConfigError(f"{name} in {origin} must be a {kind}", key=name, origin=origin)

@@ -82,6 +82,44 @@ STATUS = {
 }
 
 
+MEASURED: list[dict[str, Any]] = [
+    {
+        "url": "https://near.example/",
+        "region": "eu-west",
+        "weight": 2.0,
+        "kind": "gateway",
+        "state": "ok",
+        "detail": "",
+        "connect_s": 0.0204,
+        "first_byte_s": 0.012,
+        "size_bytes": 8388608,
+        "seconds": 0.1,
+        "rate_bytes_per_s": 83886080.0,
+        "known_rate_bytes_per_s": 83886080.0,
+        "success": 1.0,
+        "uses": 3,
+        "score": 150_000_000.0,
+    },
+    {
+        "url": "https://down.example/models/a-long-way-down/to-the-file.safetensors",
+        "region": "",
+        "weight": 1.0,
+        "kind": "file",
+        "state": "unknown name",
+        "detail": "cannot resolve down.example",
+        "connect_s": None,
+        "first_byte_s": None,
+        "size_bytes": 0,
+        "seconds": 0.0,
+        "rate_bytes_per_s": None,
+        "known_rate_bytes_per_s": None,
+        "success": 0.0,
+        "uses": 1,
+        "score": 0.0,
+    },
+]
+
+
 class FakeClient:
     """Remembers its calls; `failure` is raised by every call when set."""
 
@@ -92,6 +130,7 @@ class FakeClient:
         self.roots: list[dict[str, Any]] = [ROOT]
         self.connected: list[dict[str, Any]] = [PEER]
         self.state: dict[str, Any] = STATUS
+        self.measured: list[dict[str, Any]] = MEASURED
         self.report: dict[str, Any] = {
             "checked_files": 3,
             "checked_bytes": 2_000_000,
@@ -149,6 +188,16 @@ class FakeClient:
     ) -> dict[str, Any]:
         self._called("verify", progress, target=target)
         return self.report
+
+    def mirrors(
+        self,
+        urls: Sequence[str] = (),
+        *,
+        sample: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[dict[str, Any]]:
+        self._called("mirrors", progress, urls=list(urls), sample=sample)
+        return self.measured
 
     def ls(self) -> list[dict[str, Any]]:
         self._called("ls", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from cli.conftest import Run
-from cli.fakes import ADDED, CID, GOT, PEER, ROOT, STATUS, FakeFactory
+from cli.fakes import ADDED, CID, GOT, MEASURED, PEER, ROOT, STATUS, FakeFactory
 from mirrornode.events import GetProgress, Note
 
 
@@ -196,3 +196,39 @@ def test_verify_when_a_file_is_good_again_then_says_so(run: Run, factory: FakeFa
     outcome = run("verify")
     assert outcome.code == 0
     assert outcome.out.startswith("good again: 1 file\n")
+
+
+def test_mirrors_when_json_then_one_object_a_line(run: Run, factory: FakeFactory) -> None:
+    outcome = run("mirrors", "http://a/", "http://b/x", "--sample", CID, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.records == MEASURED
+    assert factory.fake.calls == [("mirrors", {"urls": ["http://a/", "http://b/x"], "sample": CID})]
+
+
+def test_mirrors_when_human_then_a_table_with_a_word_for_failures(
+    run: Run, factory: FakeFactory
+) -> None:
+    factory.fake.events = [Note("measuring https://near.example/")]
+    outcome = run("mirrors")
+    head, near, down = outcome.out.splitlines()
+    assert head.split() == [
+        "SCORE", "NOW", "CONNECT", "FIRST", "BYTE", "GOOD", "STATE", "REGION", "MIRROR",
+    ]  # fmt: skip
+    assert near.split() == [
+        "150", "MB/s", "83.9", "MB/s", "20", "ms", "12", "ms", "100%", "of", "3", "ok", "eu-west",
+        "https://near.example/", "(weight", "2)",
+    ]  # fmt: skip
+    assert down.split()[:9] == ["0", "B/s", "-", "-", "-", "0%", "of", "1", "unknown"]
+    assert down.endswith(MEASURED[1]["url"])
+    assert "measuring https://near.example/" in outcome.err
+    assert "cannot resolve down.example" in outcome.err
+    assert factory.fake.calls == [("mirrors", {"urls": [], "sample": None})]
+
+
+def test_mirrors_when_none_can_be_used_then_exit_10(run: Run, factory: FakeFactory) -> None:
+    factory.fake.measured = [MEASURED[1]]
+    outcome = run("mirrors")
+    assert outcome.code == 10
+    assert "none of these mirrors can be used" in outcome.err
+    as_json = run("mirrors", "--json")
+    assert (as_json.code, as_json.records) == (10, [MEASURED[1]])

@@ -16,7 +16,7 @@ from mirrornode.gateway.verbs import add, get_request, in_thread, verify
 from mirrornode.mirror.get import GetRequest
 from mirrornode.store.catalog import open_catalog
 
-CONFIG = Config(mirror=(MirrorConfig("http://nas/"), MirrorConfig("http://far/")))
+CONFIG = Config(mirror=(MirrorConfig("http://nas/"), MirrorConfig("http://far/", weight=0.0)))
 CID = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
 
 
@@ -32,6 +32,7 @@ def test_get_request_joins_the_users_mirrors_with_the_configured() -> None:
         "mirrors": ["http://mine/m", "http://nas/"],
         "peers": ["/ip4/1.2.3.4/tcp/1/p2p/x"],
         "timeout_s": 5,
+        "download_limit": 50_000,
     }
     assert get_request(fields, CONFIG) == GetRequest(
         CID,
@@ -40,6 +41,8 @@ def test_get_request_joins_the_users_mirrors_with_the_configured() -> None:
         ("http://mine/m", "http://nas/", "http://far/"),
         ("/ip4/1.2.3.4/tcp/1/p2p/x",),
         5.0,
+        50_000,
+        {"http://far/": 0.0},  # what the user names has the weight 1
     )
 
 
@@ -48,7 +51,8 @@ def test_get_request_joins_the_users_mirrors_with_the_configured() -> None:
     [{}, {"target": ""}, {"target": 5}, {"target": CID, "dest": 5}, {"target": CID, "mirrors": "x"},
      {"target": CID, "peers": [1]}, {"target": CID, "timeout_s": 0},
      {"target": CID, "timeout_s": "5"}, {"target": CID, "timeout_s": float("nan")},
-     {"target": CID, "mirrors": ["x"] * 100_001}],
+     {"target": CID, "download_limit": "5MB"}, {"target": CID, "download_limit": 100},
+     {"target": CID, "download_limit": -1}, {"target": CID, "mirrors": ["x"] * 100_001}],
 )  # fmt: skip
 def test_get_request_when_a_field_is_wrong_then_target_error(fields: dict[str, Any]) -> None:
     with pytest.raises(TargetError):

@@ -470,3 +470,88 @@ async def test_two_homes_when_they_write_one_output_then_the_second_is_told(
                 await fetch(two, cid, tmp_path / "out.bin", **options)
             await first
     assert (tmp_path / "out.bin").read_bytes() == data
+
+
+async def test_mirrors_when_used_then_remembered_and_the_liar_is_not_begun_with_again(
+    tmp_path: Path,
+) -> None:
+    data = content(60 * LEAF)
+    async with nodes(tmp_path, "seed", "taker") as (seed, taker):
+        path = write(tmp_path / "m.bin", data)
+        cid = seed.share(path)
+        path.unlink()  # the structure is there, the bytes are not
+        with file_server({"a": data}) as good, file_server({"a": data}, "wrong") as liar:
+            mirrors = (f"{liar.url}/a", f"{good.url}/a")
+            peers = (seed.address,)
+            got = await fetch(taker, cid, tmp_path / "one", peers=peers, mirrors=mirrors)
+            uses = taker.catalog.mirror_uses([f"{good.url}/", f"{liar.url}/"])
+            ((first,), (second,)) = uses.values()
+            assert (first.outcome, second.outcome) == ("ok", "wrong")
+            assert first.size_bytes == got.bytes_by_source[f"http:{good.url}/a"]
+            assert first.seconds > 0
+            liar.requests.clear()
+            await fetch(taker, cid, tmp_path / "two" / "m.bin", peers=peers, mirrors=mirrors)
+            assert liar.requests == []
+
+
+async def test_mirror_when_the_first_ones_fail_then_the_others_join(tmp_path: Path) -> None:
+    data = content(60 * LEAF)
+    async with nodes(tmp_path, "seed", "taker") as (seed, taker):
+        path = write(tmp_path / "m.bin", data)
+        cid = seed.share(path)
+        path.unlink()
+        with file_server({"a": data}) as good, file_server({}, "error") as down:
+            bad = [f"{down.url}/{name}" for name in "xyz"]
+            mirrors = (*bad, f"{good.url}/a")
+            weights = dict.fromkeys(bad, 2.0)
+            got = await fetch(
+                taker, cid, tmp_path / "out", peers=(seed.address,), mirrors=mirrors,
+                weights=weights,
+            )  # fmt: skip
+            assert got.bytes_by_source[f"http:{good.url}/a"] == len(data)
+
+
+async def test_mirror_when_its_weight_is_zero_then_only_if_nobody_else_delivers(
+    tmp_path: Path,
+) -> None:
+    data = content(60 * LEAF)
+    async with nodes(tmp_path, "seed", "taker") as (seed, taker):
+        path = write(tmp_path / "m.bin", data)
+        cid = seed.share(path)
+        with file_server({"a": data}) as server:
+            url = f"{server.url}/a"
+            last: dict[str, Any] = {"mirrors": (url,), "weights": {url: 0.0}}
+            peers = (seed.address,)
+            await fetch(taker, cid, tmp_path / "one", peers=peers, **last)
+            assert server.requests == []
+            (tmp_path / "one").unlink()
+            path.unlink()
+            await fetch(taker, cid, tmp_path / "two", peers=peers, **last)
+            assert server.requests
+
+
+async def test_mirror_when_it_is_the_whole_file_without_a_tree_then_remembered_too(
+    tmp_path: Path,
+) -> None:
+    data = content(3000)
+    async with nodes(tmp_path, "taker") as (taker,):
+        with file_server({"a": data}) as server:
+            sha256 = Cid.raw_sha256(hashlib.sha256(data).digest())
+            await fetch(
+                taker, str(sha256), tmp_path / "out", mirrors=(f"{server.url}/a",), timeout_s=2.0
+            )
+            ((use,),) = taker.catalog.mirror_uses([f"{server.url}/"]).values()
+    assert (use.outcome, use.size_bytes) == ("ok", 3000)
+
+
+async def test_get_when_the_download_is_limited_then_it_takes_its_time_and_arrives(
+    tmp_path: Path,
+) -> None:
+    data = content(60 * LEAF)
+    async with nodes(tmp_path, "seed", "taker") as (seed, taker):
+        cid = seed.share(write(tmp_path / "m.bin", data))
+        peers = (seed.address,)
+        got = await fetch(taker, cid, tmp_path / "out", peers=peers, download_limit=50_000)
+        # What is over a burst takes its time, on any machine: a lower bound, not a speed.
+        assert got.seconds > (len(data) - 0.1 * 50_000 - 5 * LEAF) / 50_000
+    assert (tmp_path / "out").read_bytes() == data

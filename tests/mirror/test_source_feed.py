@@ -13,6 +13,7 @@ from typing import cast
 from mirrornode.content.cid import Cid
 from mirrornode.events import Note
 from mirrornode.mirror.block_loader import BlockLoader
+from mirrornode.mirror.mirror_choice import MirrorChoice
 from mirrornode.mirror.source_feed import SourceFeed
 from mirrornode.routing.find import Finder, Found
 from mirrornode.store.catalog import open_catalog
@@ -60,7 +61,8 @@ async def feeding(*mirrors: str) -> AsyncIterator[Feeding]:
     finder, notes = ScriptedFinder(), list[Note]()
     loader = BlockLoader(lambda cid: None, lambda blocks: None, PATIENT_S)
     feed = SourceFeed(cast("Finder", finder), MODEL.root, loader, notes.append, probe_again_s=0.01)
-    task = asyncio.create_task(feed.run([], mirrors))
+    choice = MirrorChoice.of(mirrors, {}, {}, 0.0)
+    task = asyncio.create_task(feed.run([], choice))
     try:
         yield Feeding(feed, finder, loader, notes)
     finally:

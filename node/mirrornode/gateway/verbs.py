@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mirrornode.config import MIN_RATE
+from mirrornode.config import MIN_RATE, MirrorConfig
 from mirrornode.content.recipe import recipe_from
 from mirrornode.errors import TargetError
 from mirrornode.events import Event, to_record
 from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.get import GetPorts, GetRequest, get
+from mirrornode.mirror.mirror_probe import measure_mirrors
 from mirrornode.mirror.target import parse_target
 from mirrornode.mirror.verify import verify_roots
 from mirrornode.store.catalog import Catalog, refresh_states
@@ -58,6 +59,7 @@ class NodeVerbs:
             "add": self.add,
             "get": self.get,
             "ls": self.ls,
+            "mirrors": self.mirrors,
             "peers": self.peers,
             "status": self.status,
             "verify": self.verify,
@@ -78,6 +80,11 @@ class NodeVerbs:
     async def ls(self, fields: Mapping[str, Any], emit: Emit) -> object:
         """List what is shared."""
         return await asyncio.to_thread(list_roots, self._ports.catalog)
+
+    async def mirrors(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """Measure mirrors."""
+        catalog, config = self._ports.catalog, self._config
+        return await in_thread(lambda progress: mirrors(catalog, fields, config, progress), emit)
 
     async def verify(self, fields: Mapping[str, Any], emit: Emit) -> object:
         """Re-hash what is shared."""
@@ -133,12 +140,14 @@ def get_request(fields: Mapping[str, Any], config: Config) -> GetRequest:
     limit = _field(fields, "download_limit", int) or 0
     if limit < 0 or 0 < limit < MIN_RATE:
         raise TargetError(f"download limit {limit}: give at least {MIN_RATE:,} bytes a second")
-    configured = [mirror.url for mirror in config.mirror]
+    named = _texts(fields, "mirrors")
+    configured = {mirror.url: mirror.weight for mirror in config.mirror}
     return GetRequest(
         target=target,
         folder=Path(_field(fields, "folder", str) or "/"),
         destination=Path(dest) if dest else None,
-        mirrors=tuple(dict.fromkeys([*_texts(fields, "mirrors"), *configured])),
+        mirrors=tuple(dict.fromkeys([*named, *configured])),
+        weights={url: weight for url, weight in configured.items() if url not in named},
         peers=tuple(_texts(fields, "peers")),
         timeout_s=float(timeout_s),
         download_limit=limit,
@@ -152,6 +161,16 @@ def list_roots(catalog: Catalog) -> list[dict[str, Any]]:
         {**dataclasses.asdict(root), "cid": str(root.cid), "path": str(root.path)}
         for root in catalog.roots()
     ]
+
+
+def mirrors(
+    catalog: Catalog, fields: Mapping[str, Any], config: Config, emit: Emit
+) -> list[dict[str, Any]]:
+    """Measure the named mirrors, or the configured ones when none is named; blocking."""
+    known = {mirror.url: mirror for mirror in config.mirror}
+    named = _texts(fields, "urls")
+    chosen = [known.get(url) or MirrorConfig(url) for url in dict.fromkeys(named or known)]
+    return measure_mirrors(catalog, chosen, _field(fields, "sample", str) or "", emit)
 
 
 def verify(catalog: Catalog, fields: Mapping[str, Any], emit: Emit) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +27,13 @@ from mirrornode.errors import (
     MirrorError,
     NoProviders,
     PathRefused,
+    SourceError,
     SourceGone,
 )
-from mirrornode.events import Event, GetProgress, Got, Note
+from mirrornode.events import Event, GetProgress, Got, Note, SourceState
 from mirrornode.mirror.block_loader import BlockLoader
+from mirrornode.mirror.mirror_choice import MirrorChoice
+from mirrornode.mirror.mirror_score import mirror_key
 from mirrornode.mirror.on_disk import OnDisk, impossible_paths, local_offer, look_at_outputs
 from mirrornode.mirror.one_transfer import SharedOffers
 from mirrornode.mirror.rebuild import rebuild
@@ -39,7 +42,7 @@ from mirrornode.mirror.source_feed import SourceFeed
 from mirrornode.mirror.target import Target, choose_output, parse_target
 from mirrornode.mirror.told import told
 from mirrornode.mirror.tree_writer import make_folders, make_symlinks
-from mirrornode.sources.web import public_url
+from mirrornode.sources.web import public_url, split_url
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.manifest import Manifest, make_manifest
 from mirrornode.transfer.outputs import OutputFile, lay_out, sync_folder
@@ -73,6 +76,7 @@ class GetRequest:
         peers: Multiaddrs to dial besides what is found.
         timeout_s: Give up when nothing has arrived for so long.
         download_limit: Bytes a second for this one alone, besides the node's limit; 0 = none.
+        weights: How much mirrors are preferred, by URL; 1 where it is absent, 0 = last resort.
     """
 
     target: str
@@ -82,6 +86,7 @@ class GetRequest:
     peers: tuple[str, ...] = ()
     timeout_s: float = 30.0
     download_limit: int = 0
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,15 @@ class _WrongRoot(Exception):
         self.is_lie = is_lie
 
 
+def _choose_mirrors(
+    catalog: Catalog, urls: Sequence[str], weights: Mapping[str, float]
+) -> MirrorChoice:
+    for url in urls:
+        split_url(url)  # refuses what is none
+    history = catalog.mirror_uses({mirror_key(url) for url in urls})
+    return MirrorChoice.of(urls, weights, history, time.time())
+
+
 class _Get:
     """One run of `get`, for one caller or for several."""
 
@@ -152,16 +166,29 @@ class _Get:
         self._target = parse_target(request.target)
         catalog = ports.catalog
         self._loader = BlockLoader(ports.shelf.read_block, catalog.put_blocks, request.timeout_s)
+        self._choices: list[MirrorChoice] = []
         self.feed = SourceFeed(ports.finder, self._target.cid, self._loader, emit)
         self._pace = pace_of(request.download_limit, ports.pace)
         self._sha256: bytes | None = None  # of the whole file, when that is what was asked for
         self._named_root: Cid | None = None  # what peers say that file's root is
         self._addresses = {*request.peers, *request.mirrors}
 
+    def remember_mirrors(self) -> None:
+        """Add to the history of mirrors how they did; blocking."""
+        try:
+            spent_s, now = self._elapsed(), time.time()
+            uses = [use for choice in self._choices for use in choice.uses(spent_s, now)]
+            if uses:
+                self._ports.catalog.note_mirror_uses(uses)
+        except MirrorError as exc:
+            # It must not hide how the `get` itself ended.
+            log.warning("mirrors not remembered reason=%s", exc)
+
     async def run(self) -> Got:
         """Find sources and bring the target; for `SharedGets`."""
         request = self._request
-        feeding = asyncio.create_task(self.feed.run(request.peers, request.mirrors))
+        mirrors = await self._choose(request.mirrors)
+        feeding = asyncio.create_task(self.feed.run(request.peers, mirrors))
         work = asyncio.create_task(self._bring_from_right_root())
         try:
             await asyncio.wait([feeding, work], return_when=asyncio.FIRST_COMPLETED)
@@ -174,6 +201,13 @@ class _Get:
             # Break off what threads are still waiting for, so that nobody waits for them.
             self._loader.close()
             await asyncio.gather(feeding, work, return_exceptions=True)
+            await asyncio.shield(asyncio.to_thread(self.remember_mirrors))
+
+    async def _choose(self, urls: Sequence[str]) -> MirrorChoice:
+        catalog, weights = self._ports.catalog, self._request.weights
+        choice = await asyncio.to_thread(_choose_mirrors, catalog, urls, weights)
+        self._choices.append(choice)
+        return choice
 
     async def find_more(self, peers: Sequence[str], mirrors: Sequence[str]) -> None:
         """Look at further addresses until cancelled; for `SharedGets`."""
@@ -181,7 +215,7 @@ class _Get:
         new_mirrors = [url for url in mirrors if url not in self._addresses]
         self._addresses.update(new_peers, new_mirrors)
         if new_peers or new_mirrors:
-            await self.feed.run(new_peers, new_mirrors)
+            await self.feed.run(new_peers, await self._choose(new_mirrors))
         await asyncio.Event().wait()
 
     async def _bring_from_right_root(self) -> Got:
@@ -340,7 +374,7 @@ class _Get:
             done,
             Journal(catalog),
             resumed_bytes=resumed_bytes,
-            on_progress=self._emit,
+            on_progress=self._tell,
             check_whole=self._check_whole,
             on_finished=lambda batch: record_files(catalog, batch),
             own_id=f"peer:{self._ports.finder.peer_id}",
@@ -359,7 +393,9 @@ class _Get:
         active.start(session, offers)
         try:
             found = offers.offers(local, self.feed.offers())
-            return await session.run(found, self._request.timeout_s)
+            outcome = await session.run(found, self._request.timeout_s)
+            self._take(outcome.sources)
+            return outcome
         except CidMismatch as exc:
             if self._sha256 is None:
                 raise
@@ -368,6 +404,16 @@ class _Get:
             active.remove(session)
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, GetProgress):
+            self.feed.note_progress(event)
+        self._emit(event)
+
+    def _take(self, sources: Sequence[SourceState]) -> None:
+        """Learn how mirrors did."""
+        for choice in self._choices:
+            choice.take(sources, asyncio.get_running_loop().time())
 
     def _check_whole(self, output: OutputFile) -> None:
         """Compare a complete file with the SHA-256 the user asked for, if that was the target."""
@@ -442,13 +488,23 @@ class _Get:
         output = self._choose_output(is_file=True)
         shown = public_url(self.feed.file_urls[0].url)
         self._emit(Note(f"no peer has the structure; fetching the whole file from {shown}"))
-        rebuilt = await rebuild(
-            self._ports.catalog,
-            self._target.cid,
-            output,
-            self.feed.file_urls,
-            self._emit,
-            pace=self._pace,
+        try:
+            rebuilt = await rebuild(
+                self._ports.catalog,
+                self._target.cid,
+                output,
+                self.feed.file_urls,
+                self._tell,
+                pace=self._pace,
+            )
+        except SourceError as exc:
+            self._take([SourceState(exc.source_id, "failed", 0, 0.0, str(exc))])
+            raise
+        self._take(
+            [
+                SourceState(source_id, "idle", count, 0.0)
+                for source_id, count in rebuilt.bytes_by_source.items()
+            ]
         )
         self._ports.announce()
         return Got(

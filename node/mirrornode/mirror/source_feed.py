@@ -14,10 +14,9 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from mirrornode.errors import MirrorError, SourceGone, SourceTooSlow
-from mirrornode.events import Note
+from mirrornode.events import GetProgress, Note
 from mirrornode.mirror.have import (
     LOOK_FIRST_S,
     HaveMap,
@@ -25,6 +24,7 @@ from mirrornode.mirror.have import (
     files_by_root,
     next_look_s,
 )
+from mirrornode.mirror.mirror_score import is_base
 from mirrornode.mirror.named_roots import NamedRoots
 from mirrornode.routing.find import ASK_TIMEOUT_S, Finder, Found, split_peer
 from mirrornode.sources.http_file import HttpFileSource
@@ -37,6 +37,7 @@ from mirrornode.wire.ticket import MAX_ROOTS
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
     from mirrornode.mirror.block_loader import BlockLoader
+    from mirrornode.mirror.mirror_choice import MirrorChoice
     from mirrornode.sources.ports import Source
     from mirrornode.transfer.manifest import Manifest, ManifestFile
     from mirrornode.wire.ticket import Ticket
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 
 PROBE_AGAIN_S = 5.0  # between two looks at a mirror that did not answer
 WATCHERS = 8  # threads that ask unfinished peers what they have by now
+ADMIT_S = 0.5  # between two looks whether another mirror should join
 REST_S = 4.0  # before a peer that failed is asked again
 
 
@@ -74,6 +76,8 @@ class SourceFeed:
         self._loader = loader
         self._note = note
         self._probe_again_s = probe_again_s
+        self._choices: list[MirrorChoice] = []
+        self._latest = GetProgress("finding", 0, 0, 0, 0.0)
         self._loop = asyncio.get_running_loop()
         self._peers: dict[str, _Peer] = {}
         self._peers_changed = asyncio.Event()
@@ -84,26 +88,35 @@ class SourceFeed:
         self.file_urls: list[HttpFileSource] = []
         self.named = NamedRoots()
 
-    async def run(self, peers: Sequence[str], mirrors: Sequence[str]) -> None:
-        """Find peers and look at mirrors until cancelled.
+    async def run(self, peers: Sequence[str], mirrors: MirrorChoice | None = None) -> None:
+        """Find peers and look at mirrors until cancelled; may run several times at once.
 
         Raises:
-            TargetError: One of `peers` or `mirrors` is not an address.
+            TargetError: One of `peers` or of the mirrors is not an address.
         """
         # What is no address is refused before anything is started: out of the group below it
         # would come wrapped into another exception.
-        for url in mirrors:
-            HttpFileSource(url)
+        for url in mirrors.urls if mirrors is not None else ():
+            source = HttpFileSource(url)
+            if not is_base(url):
+                self.file_urls.append(source)
         for address in peers:
             split_peer(address)
         async with (
             asyncio.TaskGroup() as group,
             aclosing(self._finder.find([self._target], peers)) as finding,
         ):
-            for url in mirrors:
-                group.create_task(self._look_at_mirror(url))
+            if mirrors is not None:
+                self._choices.append(mirrors)
+                group.create_task(self._admit_mirrors(mirrors, group))
             async for found in finding:
                 self._add_peer(found)
+
+    def note_progress(self, progress: GetProgress) -> None:
+        """Learn how the transfer is doing; called with each of its events."""
+        self._latest = progress
+        for choice in self._choices:
+            choice.take(progress.sources, self._loop.time())
 
     def attach(self, manifest: Manifest) -> None:
         """Begin to offer sources for the leaves of `manifest`, those known already included."""
@@ -221,23 +234,37 @@ class SourceFeed:
             future.cancel()
             raise SourceTooSlow("no new ticket in time", source_id=f"peer:{peer_id}") from exc
 
-    async def _look_at_mirror(self, url: str) -> None:
-        is_base = url.endswith("/") or urlsplit(url).path in ("", "/")
-        if is_base:
+    async def _admit_mirrors(self, choice: MirrorChoice, group: asyncio.TaskGroup) -> None:
+        """Look at the first mirrors, and at others when those do not do."""
+        for url in choice.first(self._loop.time()):
+            group.create_task(self._look_at_mirror(url, choice))
+        while choice.has_reserve:
+            await asyncio.sleep(ADMIT_S)
+            latest = self._latest
+            waits = self._loader.is_waiting or latest.phase == "transfer"
+            for url in choice.more(
+                latest.rate_bytes_per_s, latest.done_bytes, waits=waits, now=self._loop.time()
+            ):
+                log.info("mirror joins mirror=%s", public_url(url))
+                group.create_task(self._look_at_mirror(url, choice))
+
+    async def _look_at_mirror(self, url: str, choice: MirrorChoice) -> None:
+        if is_base(url):
             gateway = GatewaySource(url)
-            if await self._is_gateway(gateway):
+            if await self._is_gateway(gateway, url, choice):
+                choice.looked_at(url, gateway.source_id)
                 self._web.append(gateway)
                 self._loader.add_source(gateway)
                 self._offer_web(gateway)
                 return
-            url = url if url.endswith("/") else url + "/"
-        source = HttpFileSource(url)
-        if not is_base:
-            self.file_urls.append(source)
+            source = HttpFileSource(url if url.endswith("/") else url + "/")
+        else:
+            source = next(source for source in self.file_urls if source.url == url)
+        choice.looked_at(url, source.source_id)
         self._web.append(source)
         self._offer_web(source)
 
-    async def _is_gateway(self, gateway: GatewaySource) -> bool:
+    async def _is_gateway(self, gateway: GatewaySource, url: str, choice: MirrorChoice) -> bool:
         """Ask until there is an answer: a mirror that is away now may come back."""
         reason = ""
         while True:
@@ -247,6 +274,7 @@ class SourceFeed:
                 if str(exc) != reason:
                     reason = str(exc)
                     self._note(Note(f"mirror {public_url(gateway.url)} {reason}", "warning"))
+                choice.failed(url)
                 self._loader.note_failure(gateway.source_id, reason)
                 await asyncio.sleep(self._probe_again_s)
             else:

@@ -109,6 +109,14 @@ class HttpConnection:
         """How often `abort` was called: whoever tries something again looks whether it may."""
         return self._aborts
 
+    def connect(self) -> None:
+        """Connect, if that is not done, and ask nothing; raises as `request`."""
+        self._user = threading.get_ident()
+        with self._translated():
+            if not self.is_open:
+                self._close()
+                self._connect(self._aborts)
+
     def request(
         self, target: str, headers: Mapping[str, str], *, method: str = "GET", body: bytes = b""
     ) -> http.client.HTTPResponse:

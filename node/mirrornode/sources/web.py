@@ -74,6 +74,10 @@ class WebConnection:
         """See `PacedLane.set_pace`."""
         self._pace = pace
 
+    def connect(self, url: str) -> None:
+        """Connect to the server of a URL and ask nothing; raises as `HttpConnection.request`."""
+        self._to(split_url(url)[0], self._aborts).connect()
+
     def request(
         self,
         url: str,

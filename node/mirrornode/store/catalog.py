@@ -15,6 +15,7 @@ from mirrornode.store.database import Database
 from mirrornode.store.files import FileTable
 from mirrornode.store.home import make_home
 from mirrornode.store.hub import HubTables
+from mirrornode.store.mirrors import MirrorTable
 from mirrornode.store.roots import RootTable
 from mirrornode.store.stamps import MISSING, look
 from mirrornode.store.transfers import TransferTable
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 CATALOG_NAME = "catalog.sqlite"
 
 
-class Catalog(BlockTable, FileTable, RootTable, AnnouncementTable, TransferTable, HubTables):
+class Catalog(
+    BlockTable, FileTable, RootTable, AnnouncementTable, TransferTable, MirrorTable, HubTables
+):
     """All tables over one database; a context manager that closes it."""
 
     def __init__(self, home: Path, database: Database) -> None:

@@ -131,3 +131,24 @@ class TransferRecord:
     part_mtime_ns: int
     leaf_bits: bytes
     updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorUse:
+    """One `get` or measurement that used a mirror.
+
+    Attributes:
+        mirror: Its key, see `mirror.mirror_score.mirror_key`.
+        at: Unix seconds.
+        size_bytes: Content it delivered.
+        seconds: How long it was at that.
+        first_byte_s: From a request to the head of its answer; None when that was not measured.
+        outcome: "ok", "failed" (not reachable, broke off, refused), or "wrong" (wrong bytes).
+    """
+
+    mirror: str
+    at: float
+    size_bytes: int
+    seconds: float
+    first_byte_s: float | None
+    outcome: str

@@ -102,6 +102,16 @@ _FIRST: Migration = (
         updated_at REAL    NOT NULL,
         UNIQUE (root, out)
     )""",
+    """CREATE TABLE mirror_uses (
+        id           INTEGER PRIMARY KEY,
+        mirror       TEXT    NOT NULL,
+        at           REAL    NOT NULL,
+        size_bytes   INTEGER NOT NULL,
+        seconds      REAL    NOT NULL,
+        first_byte_s REAL,
+        outcome      TEXT    NOT NULL CHECK (outcome IN ('ok', 'failed', 'wrong'))
+    )""",
+    "CREATE INDEX mirror_uses_by_mirror ON mirror_uses (mirror, id)",
     *HUB_TABLES,
 )
 

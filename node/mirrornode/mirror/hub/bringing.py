@@ -159,7 +159,7 @@ class Bringing:
             self._ports.shelf.read_block, self._ports.catalog.put_blocks, TREE_TIMEOUT_S
         )
         feed = SourceFeed(self._ports.finder, self._cid, loader, lambda _: None)
-        feeding = asyncio.create_task(feed.run((), ()) if self._asks_peers else _nothing())
+        feeding = asyncio.create_task(feed.run(()) if self._asks_peers else _nothing())
         try:
             root, file_map = await self._tree_of_peers(feed, loader)
             if file_map is None:
