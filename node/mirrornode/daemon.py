@@ -29,7 +29,7 @@ from mirrornode.gateway.control import bind_control, make_control
 from mirrornode.gateway.gateway import make_gateway
 from mirrornode.gateway.hub import HubEndpoint
 from mirrornode.gateway.hub_ports import HubPorts
-from mirrornode.gateway.listeners import Address, bind, listening, parse_address, tune_for_lan
+from mirrornode.gateway.listeners import Address, bind, listening, parse_address
 from mirrornode.gateway.peer_plane import TicketOffice
 from mirrornode.gateway.plane_server import serving
 from mirrornode.gateway.verbs import NodeVerbs, in_thread
@@ -246,7 +246,6 @@ async def _open_peer_plane(
     if is_short_lived and address.is_default:
         address = Address(address.host, 0, is_default=True)
     sock = bind(address, "peer_plane.address")
-    tune_for_lan(sock)
     if config.peer_plane.plain:
         port = await stack.enter_async_context(serving(sock, shelf, office, None, uploads))
         office.open_at("http", port, b"")

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from mirrornode.errors import ConfigError
+from mirrornode.gateway import listeners
 from mirrornode.gateway.listeners import Address, bind, parse_address
 
 
@@ -62,3 +63,20 @@ def test_port_is_owned_from_the_moment_it_is_bound() -> None:
 def test_host_when_it_is_not_ours_then_config_error(host: str, is_default: bool) -> None:
     with pytest.raises(ConfigError):
         bind(Address(host, 4102, is_default=is_default), "peer_plane.address")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="Linux only")
+@pytest.mark.parametrize(("limit_s", "is_tuned"), [(60.0, True), (0.0, False)])
+def test_accepted_connection_is_tuned_only_when_the_round_trip_is_short(
+    monkeypatch: pytest.MonkeyPatch, limit_s: float, is_tuned: bool
+) -> None:
+    monkeypatch.setattr(listeners, "LAN_ROUND_TRIP_S", limit_s)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()),
+        server.accept()[0] as accepted,
+    ):
+        before = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        listeners.tune_for_lan(accepted)
+        after = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+    assert after.rstrip(b"\0") in ((b"cubic", b"reno") if is_tuned else (before.rstrip(b"\0"),))

@@ -32,6 +32,7 @@ from mirrornode.gateway.answers import (
     ContentAnswers,
     refusal,
 )
+from mirrornode.gateway.listeners import tune_for_lan
 from mirrornode.transfer.limit import SMALL_BYTES
 from mirrornode.wire import batch
 from mirrornode.wire import ticket as tickets
@@ -156,6 +157,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         context = self._plane.context
+        tune_for_lan(self.request)
         if context is not None:
             self.request.settimeout(HANDSHAKE_TIMEOUT_S)
             # The server keeps the plain socket to count and to close; the descriptor is shared.
