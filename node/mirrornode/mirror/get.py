@@ -441,8 +441,8 @@ class _Get:
         try:
             # From the deepest up: a folder is found after a power cut only if its parent is.
             folders = {output.parent}
-            for file in manifest.files:
-                folder = (output / file.path).parent
+            for name in {file.path.rpartition("/")[0] for file in manifest.files if file.path}:
+                folder = output / name
                 while folder not in folders:
                     folders.add(folder)
                     folder = folder.parent

@@ -18,6 +18,7 @@ import os
 import stat
 import threading
 from bisect import bisect_right
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ class OutputFile:
         self._lock = threading.Lock()
         self._users = 0
         self._is_sealed = False
-        self._left = threading.Condition(self._lock)
+        self._left: threading.Condition | None = None  # made by the first who waits: most never do
         self._reserved: set[int] | None = None  # windows touched so far, on file systems in memory
         self._written = bytearray(file.map.leaves)  # leaves that came verified: no `keep` any more
         self._keeping: int | None = None  # the leaf that a `keep` is writing
@@ -91,7 +92,7 @@ class OutputFile:
             # From here on no unverified byte can come over these; one under way comes before.
             stop = bisect_right(file_map.starts, offset + max(0, len(view) - 1), first)
             self._written[first:stop] = b"\x01" * (stop - first)
-            self._left.wait_for(lambda: self._keeping not in range(first, stop))
+            self._wait_for(lambda: self._keeping not in range(first, stop))
         try:
             if self._reserved is not None and view:
                 size = file_map.size_bytes
@@ -156,7 +157,8 @@ class OutputFile:
     def _leave(self) -> None:
         with self._lock:
             self._users -= 1
-            self._left.notify_all()
+            if self._left is not None:
+                self._left.notify_all()
 
     def missing_bytes(self) -> int:
         """Return what the file system still has to give for this file."""
@@ -216,7 +218,7 @@ class OutputFile:
         with self._lock:
             self._is_sealed = True
             # A duplicate of a leaf may still be on its way to the disk; microseconds.
-            self._left.wait_for(lambda: not self._users)
+            self._wait_for(lambda: not self._users)
             descriptor, self._descriptor = self._descriptor, None
             assert descriptor is not None
         try:
@@ -272,11 +274,19 @@ class OutputFile:
         again = "the same command goes on from what is left"
         return PathRefused(self.part, "finish", f"{how}; {again}")
 
+    def _wait_for(self, is_so: Callable[[], bool]) -> None:
+        """Wait, with the lock held, until no writer is in the way; microseconds."""
+        if is_so():
+            return
+        if self._left is None:
+            self._left = threading.Condition(self._lock)
+        self._left.wait_for(is_so)
+
     def close(self) -> None:
         """Close without finishing; the part stays for the next run. Late writes are dropped."""
         with self._lock:
             self._is_sealed = True
-            self._left.wait_for(lambda: not self._users)
+            self._wait_for(lambda: not self._users)
             descriptor, self._descriptor = self._descriptor, None
             if descriptor is not None:
                 os.close(descriptor)

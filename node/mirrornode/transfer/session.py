@@ -19,7 +19,6 @@ from mirrornode.errors import MirrorError
 from mirrornode.events import GetProgress, SourceState
 from mirrornode.transfer.board import Board
 from mirrornode.transfer.keeper import Keeper
-from mirrornode.transfer.outputs import OutputFile
 from mirrornode.transfer.score import Rate
 from mirrornode.transfer.worker import LaneWorker
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from mirrornode.sources.ports import Pace, Source
     from mirrornode.transfer.journal import Journal
     from mirrornode.transfer.manifest import Manifest
+    from mirrornode.transfer.outputs import OutputFile
 
 log = logging.getLogger(__name__)
 
@@ -314,7 +314,7 @@ class TransferSession:
         fresh = [output for output in batch if not output.is_finished]
         for output in batch:
             self._check_whole(output)
-        list(pool.map(OutputFile.finish, fresh))
+        list(pool.map(_finish_all, [fresh[at::FINISHERS] for at in range(FINISHERS)]))
         self._on_finished(batch)
         for output in fresh:
             self._journal.forget(output)
@@ -338,3 +338,8 @@ class TransferSession:
         finally:
             for output in self.outputs:
                 output.close()
+
+
+def _finish_all(outputs: Sequence[OutputFile]) -> None:
+    for output in outputs:
+        output.finish()
