@@ -2,6 +2,7 @@
 # ARGS is passed on: make test ARGS="tests/cli -q", make bench ARGS="--rounds 5", ...
 VENV ?= .venv
 ARGS ?=
+WORKERS ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: demo test lint format bench bench-rivals install clean
@@ -10,7 +11,7 @@ demo: install
 	@$(BIN)/python docs/examples/demo.py $(ARGS)
 
 test: install
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: install
 	$(BIN)/ruff check

@@ -264,7 +264,7 @@ async def test_source_when_it_was_given_up_and_is_offered_again_then_admitted_at
 ) -> None:
     transfer = Transfer(catalog, tmp_path, MODEL)
     lanes = FIRST_LANES
-    gone = ScriptedSource("peer", MODEL, "W" * MAX_FAILURES, lanes=lanes)
+    gone = ScriptedSource("peer", MODEL, "W" * 1000, lanes=lanes)
     back = ScriptedSource("peer", MODEL)
     has_returned = asyncio.Event()
 

@@ -260,8 +260,11 @@ class HubFiles:
 
     def _start(self, named: Named, file: HubFile, token: str, is_read: bool) -> _Sharing:
         output = self.folder / file.etag[:2] / file.etag
+        # What is everybody's is asked for without a name: the transfer is shared, and a token that
+        # is wrong or runs out must not end it for the others.
+        shown = token if named.needs_grant else ""
         origins = [
-            origin.file_source(named.repo, named.commit, file, token)
+            origin.file_source(named.repo, named.commit, file, shown)
             for origin in self._origins.in_order()
         ]
         sharing = _Sharing(Attempt(output), asks_peers=not named.needs_grant, is_read=is_read)
