@@ -260,9 +260,10 @@ class HubFiles:
 
     def _start(self, named: Named, file: HubFile, token: str, is_read: bool) -> _Sharing:
         output = self.folder / file.etag[:2] / file.etag
-        # What is everybody's is asked for without a name: the transfer is shared, and a token that
-        # is wrong or runs out must not end it for the others.
-        shown = token if named.needs_grant else ""
+        # A large file that is everybody's is asked for without a name: the transfer is shared and
+        # long, and a token that is wrong or runs out must not end it for the others.
+        is_small = file.size_bytes <= SMALL_FILE_BYTES
+        shown = token if named.needs_grant or is_small else ""
         origins = [
             origin.file_source(named.repo, named.commit, file, shown)
             for origin in self._origins.in_order()
