@@ -13,7 +13,6 @@ from mirrornode.errors import SourceGone, SourceRefused
 from mirrornode.sources.http_file import LANES, HttpFileSource
 from mirrornode.store.catalog import Catalog, open_catalog
 from mirrornode.transfer.lanes import FIRST_LANES
-from mirrornode.transfer.score import MAX_FAILURES
 from mirrornode.transfer.session import Offer
 from mirrornode.transfer.worker import WRONG_BYTES
 from support.faulty_server import FaultyServer, faulty_server

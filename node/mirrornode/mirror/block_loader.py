@@ -38,7 +38,7 @@ SMALL_NODE_BYTES = 4096  # symlinks and empty folders have no links, but are wor
 MAX_REST_S = 60.0  # of the rest that an overloaded source asks for
 WRONG_BYTES = "sent wrong bytes"
 LACKS_IT = "does not have it"
-BLOCKS_PER_CALL = 16  # below this another connection costs more than it brings
+BLOCKS_PER_CALL = 64  # below this another connection costs more than it brings
 
 
 class BlockLoader:

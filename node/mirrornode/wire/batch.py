@@ -49,3 +49,27 @@ def decode_request(body: bytes) -> list[Cid]:
 def section_head(cid: Cid, block_size: int) -> bytes:
     """Return what stands before a block in the answer."""
     return encode_uvarint(len(cid.binary) + block_size) + cid.binary
+
+
+def decode_sections(body: bytes, asked: Sequence[Cid]) -> list[bytes]:
+    """Return the blocks of an answer: those of the first asked CIDs, up to one that is missing.
+
+    Raises:
+        RemoteProtocolError: Cut off, or a block that was not asked for next.
+    """
+    blocks: list[bytes] = []
+    offset = 0
+    while offset < len(body):
+        if len(blocks) == len(asked):
+            raise RemoteProtocolError("sent more blocks than asked")
+        cid = asked[len(blocks)].binary
+        try:
+            length, start = decode_uvarint(body, offset)
+        except ContentError as exc:
+            raise RemoteProtocolError(f"sent a malformed batch: {exc}") from exc
+        stop = start + length
+        if stop > len(body) or not body.startswith(cid, start) or length < len(cid):
+            raise RemoteProtocolError("sent another block than asked, or a part of one")
+        blocks.append(body[start + len(cid) : stop])
+        offset = stop
+    return blocks
