@@ -238,6 +238,20 @@ def test_holder_when_its_link_is_gone_and_a_record_says_where_it_is_then_found_a
     run_virtual(scene())
 
 
+def test_meet_when_a_peer_is_named_then_linked_at_once() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, _ = net.peer("seed")
+        began = asyncio.get_running_loop().time()
+        await net.finder.meet(seed.addresses(), patience_s=0.0)
+        assert [link.peer_id for link in net.asker.links()] == [seed.peer_id]
+        assert asyncio.get_running_loop().time() - began < 1
+        with pytest.raises(TargetError):
+            await net.finder.meet(["/ip4/10.0.0.1/tcp/1"], patience_s=0.0)
+
+    run_virtual(scene())
+
+
 def test_asker_of_the_same_root_is_asked_back_at_once_and_not_too_often() -> None:
     async def scene() -> None:
         net = Net()
@@ -269,6 +283,22 @@ def test_asker_of_the_same_root_is_asked_back_at_once_and_not_too_often() -> Non
     run_virtual(scene())
 
 
+def test_meet_when_somebody_turns_up_then_no_longer_waited() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, _ = net.peer("seed")
+        stranger = net.net.join("stranger")
+        meeting = asyncio.create_task(net.finder.meet((), patience_s=30.0))
+        await stranger.dial(net.asker.peer_id, net.asker.listen)
+        await asyncio.sleep(1)
+        assert not meeting.done()
+        await seed.dial(net.asker.peer_id, net.asker.listen)
+        async with asyncio.timeout(1):
+            await meeting
+
+    run_virtual(scene())
+
+
 def test_look_again_asks_all_who_had_nothing_and_knows_the_other_root() -> None:
     async def scene() -> None:
         net = Net()
@@ -287,5 +317,23 @@ def test_look_again_asks_all_who_had_nothing_and_knows_the_other_root() -> None:
             assert (await first).peer_id == taker.peer_id
         net.finder.asked_by(taker.peer_id, [ROOT])  # nobody searches any more
         net.finder.look_again(ROOT, other)
+
+    run_virtual(scene())
+
+
+def test_meet_when_nobody_is_there_then_it_ends_all_the_same() -> None:
+    async def scene() -> None:
+        net = Net()
+        seed, _ = net.peer("seed")
+        seed.is_up = False
+        loop = asyncio.get_running_loop()
+        for peers, patience_s, longest_s in (
+            (seed.addresses(), 0.0, 6.0),
+            ((), 0.0, 0.1),
+            ((), 1.5, 1.6),
+        ):
+            began = loop.time()
+            await net.finder.meet(peers, patience_s=patience_s)
+            assert loop.time() - began <= longest_s
 
     run_virtual(scene())

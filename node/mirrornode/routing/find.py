@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ASK_TIMEOUT_S = 10.0
+MEET_TIMEOUT_S = 5.0  # for peers that the user named and that do not answer
+IDENTIFY_S = 1.0  # a dialled peer says within that what it speaks
 DHT_TIMEOUT_S = 20.0
 DHT_AGAIN_S = 5.0  # between two rounds of asking the DHT
 ASK_AGAIN_S = 3.0  # between two rounds of asking connected peers that had nothing
@@ -127,6 +129,38 @@ class Finder:
         link = self._swarm.link(peer_id)
         near_host = ip_of(link.address) if link is not None else ""
         return Found(peer_id, tickets.decode_ticket(answer, roots), near_host)
+
+    async def meet(self, peers: Sequence[str], *, patience_s: float) -> None:
+        """Connect to some nodes, and wait until any node of ours is connected; no error if none is.
+
+        Args:
+            peers: Multiaddrs with /p2p/ to dial.
+            patience_s: How long to wait for others to turn up when nobody is connected.
+
+        Raises:
+            TargetError: One of `peers` is not such a multiaddr.
+        """
+        dials = [split_peer(address) for address in peers]
+        met = asyncio.Event()
+
+        def look(_: PeerLink | None = None) -> None:
+            if any(tickets.PROTOCOL in link.protocols for link in self._swarm.links()):
+                met.set()
+
+        stop_listening = self._swarm.on_peer(look)
+        try:
+            async with asyncio.timeout(MEET_TIMEOUT_S):
+                await asyncio.gather(
+                    *(self._swarm.dial(peer_id, [address]) for peer_id, address in dials),
+                    return_exceptions=True,
+                )
+                look()
+                async with asyncio.timeout(max(patience_s, IDENTIFY_S if dials else 0)):
+                    await met.wait()
+        except TimeoutError:
+            pass
+        finally:
+            stop_listening()
 
     async def ask_connected(self, roots: Sequence[Cid], timeout_s: float) -> list[Found]:
         """Ask every connected peer once, all at the same time; return those that hold any root."""
