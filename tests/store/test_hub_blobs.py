@@ -234,3 +234,23 @@ def test_answers_when_the_repo_becomes_private_then_they_are_gone(catalog: Catal
     close(catalog, REPO, is_private=True)
     assert catalog.hub_answer(f"/{REPO}") is None
     assert catalog.hub_answer(f"/{OTHER}") is not None
+
+
+def test_move_when_a_file_gets_another_name_then_found_and_announced_as_before(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "store" / "x", tmp_path / "out" / "x"
+    file, names = share(catalog, old, content(2500))
+    other, _ = share(catalog, new, content(100))
+    before = queued(catalog)
+    old.replace(new)
+    catalog.move_hub_blob(old, new)
+    [blob] = catalog.hub_blob(file.etag)
+    assert (blob.path, blob.is_open, blob.is_managed) == (new, True, False)
+    assert catalog.hub_blob(other.etag) == []
+    stored = catalog.find_file(sha256_multihash(bytes.fromhex(file.sha256)))
+    assert stored is not None
+    assert (stored.path, stored.is_managed) == (new, False)
+    assert catalog.find_file(sha256_multihash(bytes.fromhex(other.sha256))) is None
+    assert queued(catalog) & names == before & names
+    assert sha256_multihash(bytes.fromhex(other.sha256)) not in queued(catalog)

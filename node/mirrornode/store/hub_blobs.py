@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mirrornode.store.files import forget_file
 from mirrornode.store.hub_records import HubBlob
 from mirrornode.store.stamps import FileStamp
 
@@ -69,6 +70,17 @@ class HubBlobTable:
                 return
             yield from map(_blob, rows)
             last = rows[-1][1]
+
+    def move_hub_blob(self, old: Path, new: Path) -> None:
+        """Note that a file has another name now, and is the user's; what `new` was is forgotten."""
+        keys = {"old": os.fsencode(old), "new": os.fsencode(new)}
+        with self._database.write() as connection:
+            forget_file(connection, new)
+            connection.execute("DELETE FROM hub_blobs WHERE path = :new", keys)
+            for table in ("files", "hub_blobs"):
+                connection.execute(
+                    f"UPDATE {table} SET path = :new, is_managed = 0 WHERE path = :old", keys
+                )
 
     def drop_hub_blob(self, path: Path) -> None:
         """Forget a blob: its file changed, vanished, or was not what it should be."""
