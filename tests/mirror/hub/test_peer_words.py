@@ -311,3 +311,20 @@ async def test_answer_when_the_question_is_malformed_then_none(
 ) -> None:
     async with team(tmp_path, hub) as pair:
         assert await pair.far_words.answer("peer", request_bytes) is None
+
+
+async def test_ask_when_nobody_was_connected_then_asked_as_soon_as_somebody_is(
+    hub: StandInHub, tmp_path: Path
+) -> None:
+    net = VirtualNet()
+    near_swarm, far_swarm = net.join("near"), net.join("far")
+    with office_of(tmp_path / "far", hub) as far:
+        far_words = PeerWords(far.catalog, far_swarm, HubConfig())
+        far_swarm.serve(hub_peer.PROTOCOL, far_words.answer)
+        commit = await learn(far, OPEN)
+        words = PeerWords(far.catalog, near_swarm, HubConfig(trust_peers=True))
+        assert await words.ask(OPEN, "main") is None
+        near_swarm.link_to(far_swarm, far_swarm.listen[0])
+        heard = await words.ask(OPEN, "main")
+        assert heard is not None
+        assert heard.word.commit == commit

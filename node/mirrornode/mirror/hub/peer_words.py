@@ -119,7 +119,10 @@ class PeerWords:
             heard = self._heard.get(key)
             if heard is not None and 0 <= self._clock() - heard[0] < ASK_AGAIN_S:
                 return heard[1]
-            word = await self._ask(NameQuestion(repo, revision))
+            trusted = self._trusted()
+            if not trusted:
+                return None  # not remembered: one may be connected a moment later
+            word = await self._ask(NameQuestion(repo, revision), trusted)
             files = word.word.files if word is not None else None
             self._heard.put(key, (self._clock(), word), len(files or ()) + 1)
             return word
@@ -163,12 +166,15 @@ class PeerWords:
             known.recorded_at if seen_at is None else seen_at,
         )
 
-    async def _ask(self, question: NameQuestion) -> HeardWord | None:
-        asked = [
+    def _trusted(self) -> list[str]:
+        """Return the connected peers that may be asked."""
+        return [
             link.peer_id
             for link in self._swarm.links()
             if hub_peer.PROTOCOL in link.protocols and self._is_trusted(link.peer_id)
         ][:MAX_ASKED]
+
+    async def _ask(self, question: NameQuestion, asked: Sequence[str]) -> HeardWord | None:
         answers = await asyncio.gather(*(self._first_page(peer, question) for peer in asked))
         heard = [answer for answer in answers if answer is not None]
         # A word with files is worth more than a later one without.
