@@ -37,6 +37,7 @@ __all__ = [
     "HubFile",
     "HubRequest",
     "HubTarget",
+    "SCHEME",
     "Repo",
     "check_path",
     "check_revision",
@@ -45,6 +46,7 @@ __all__ = [
     "decode_tree",
     "is_commit",
     "is_etag",
+    "is_hub_target",
     "lfs_pointer",
     "lfs_pointer_oid",
     "new_git_blob_sha1",
@@ -57,6 +59,7 @@ __all__ = [
     "without_xet",
 ]
 
+SCHEME = "hf:"
 DEFAULT_REVISION = "main"
 MAX_NAME_LETTERS = 96  # of each part of a repo id: the client's own rule
 MAX_REVISION_BYTES = 255
@@ -196,6 +199,11 @@ def parse_repo(text: str) -> Repo:
     return Repo("model", text)
 
 
+def is_hub_target(target: object) -> bool:
+    """Tell whether a user's target is one of the Hub, right or wrong."""
+    return isinstance(target, str) and target.startswith(SCHEME)
+
+
 def parse_hub_target(text: str) -> HubTarget:
     """Return the target of `hf:ORG/NAME[@REV][/PATH]`; see `HubTarget.__str__` for the way back.
 
@@ -206,7 +214,7 @@ def parse_hub_target(text: str) -> HubTarget:
     Raises:
         TargetError: Not such a target; the message says what one looks like.
     """
-    rest = text.removeprefix("hf:").removeprefix("//") if text.startswith("hf:") else ""
+    rest = text.removeprefix(SCHEME).removeprefix("//") if text.startswith(SCHEME) else ""
     try:
         return _parse_target(rest)
     except (TargetError, UnsafeName, UnicodeError) as exc:

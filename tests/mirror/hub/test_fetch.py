@@ -50,7 +50,7 @@ async def test_file_comes_from_the_origin_once_and_is_kept(
         right = place_of(hub, NAME, path).read_bytes()
         assert set(await asyncio.gather(*map(read_all, bodies))) == {right}
         assert hub.file_bytes_sent(path) == len(right)
-        await one.files.bring(revision, file, "", lambda _: None)
+        await one.files.bring(revision, file, "", lambda _: None)  # nothing to read: nothing waits
         hub.stop()
         kept = await one.files.open(revision, file, "")
         assert kept.complete is not None

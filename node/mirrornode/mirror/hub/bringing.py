@@ -55,6 +55,9 @@ SETTLE_S = 0.05  # after connected peers have answered, until their answers are 
 TREE_TIMEOUT_S = 6.0  # to read the tree of a file from a peer that says it has it
 SILENCE_S = 30.0
 MAX_ATTEMPTS = 4
+# What the network of a team brings: while peers deliver that much, the origin is left alone.
+ENOUGH_BYTES_PER_S = 10 << 20
+LOOK_AT_RATE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,7 @@ class Bringing:
                 watching = asyncio.create_task(feed.watch_partial(session.board.is_file_complete))
                 active.add(session, self._cid.multihash)
                 try:
-                    await self._run(session, _joined(local, self._origins, feed))
+                    await self._run(session, _peers_first(local, self._origins, feed, session))
                 finally:
                     active.remove(session)
                     watching.cancel()
@@ -242,7 +245,7 @@ class Bringing:
         manifest = make_manifest(self._cid, [TreeEntry("", "file", self._cid, file_map, "")])
         try:
             async with self._transfer(attempt, manifest, with_leaves=True) as (session, follower):
-                await self._run(session, _joined(None, [origin], None))
+                await self._run(session, _alone(origin))
                 digests = await asyncio.to_thread(follower.finish)
         except CidMismatch:
             self._origins.remove(origin)
@@ -321,16 +324,41 @@ def _prepare(journal: Journal, output: OutputFile) -> bytearray:
     return found.done
 
 
-async def _joined(
-    local: Offer | None, origins: Sequence[Source], feed: SourceFeed | None
+async def _alone(origin: Source) -> AsyncIterator[Offer]:
+    yield Offer(origin, reads_from_start=True)
+
+
+async def _peers_first(
+    local: Offer | None, origins: Sequence[Source], feed: SourceFeed, session: TransferSession
 ) -> AsyncIterator[Offer]:
+    """Yield what this disk has, peers as they come, and the origins once peers are too slow."""
+    offers: asyncio.Queue[Offer] = asyncio.Queue()
+
+    async def from_peers() -> None:
+        async for offer in feed.offers():
+            offers.put_nowait(offer)
+
+    async def from_origins() -> None:
+        before = session.board.snapshot(()).done_bytes
+        while True:
+            await asyncio.sleep(LOOK_AT_RATE_S)
+            now = session.board.snapshot(()).done_bytes
+            if now - before < ENOUGH_BYTES_PER_S * LOOK_AT_RATE_S:
+                break
+            before = now
+        for origin in origins:
+            offers.put_nowait(Offer(origin, reads_from_start=True))
+
     if local is not None:
         yield local
-    for origin in origins:
-        yield Offer(origin, reads_from_start=True)
-    if feed is not None:
-        async for offer in feed.offers():
-            yield offer
+    finding = [asyncio.create_task(from_peers()), asyncio.create_task(from_origins())]
+    try:
+        while True:
+            yield await offers.get()
+    finally:
+        for task in finding:
+            task.cancel()
+        await asyncio.gather(*finding, return_exceptions=True)
 
 
 def _why_unfinished(file: HubFile, sources: Sequence[SourceState]) -> MirrorError:

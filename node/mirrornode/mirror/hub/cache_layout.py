@@ -1,34 +1,27 @@
-"""The cache folder of the Hub's own clients: its names, and writing a snapshot they take as theirs.
+"""The cache folder of the Hub's own clients: its names, and writing what they take as their own.
 
     models--org--name/blobs/<etag>            the content
                       snapshots/<commit>/...  symlinks to it
                       refs/<branch>           a commit, without a newline
 
-A snapshot written like this is used by every client version without a single download.
+A snapshot written like this is used by every client version without a single download. The
+clients' locks are not taken: whatever is written here appears whole, under a name that says what
+it holds, so that a client which fetches the same just now puts the same in its place.
 Spec: huggingface.co/docs/hub/local-cache.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-from mirrornode.errors import PathRefused
-from mirrornode.mirror.hub.placing import is_same_file, place
-from mirrornode.transfer.outputs import write_error
+from mirrornode.mirror.hub.placing import point, write_text
 from mirrornode.wire.hub import Repo, is_commit
 
-
-@dataclass(frozen=True, slots=True)
-class SnapshotFile:
-    """One file of a snapshot: its path in the repo, its blob's name, and where it lies now."""
-
-    path: str
-    etag: str
-    source: Path
+TYPE_OF_FOLDER = {"models": "model", "datasets": "dataset", "spaces": "space"}
+BLOBS = "blobs"
+SNAPSHOTS = "snapshots"
+REFS = "refs"
 
 
 def repo_folder(cache: Path, repo: Repo) -> Path:
@@ -38,56 +31,43 @@ def repo_folder(cache: Path, repo: Repo) -> Path:
 
 def blob_path(cache: Path, repo: Repo, etag: str) -> Path:
     """Return where a cache keeps content."""
-    return repo_folder(cache, repo) / "blobs" / etag
+    return repo_folder(cache, repo) / BLOBS / etag
 
 
 def snapshot_folder(cache: Path, repo: Repo, commit: str) -> Path:
     """Return where a cache shows a commit."""
-    return repo_folder(cache, repo) / "snapshots" / commit
+    return repo_folder(cache, repo) / SNAPSHOTS / commit
 
 
-def write_snapshot(
-    cache: Path, repo: Repo, revision: str, commit: str, files: Iterable[SnapshotFile]
-) -> Path:
-    """Put verified files into a cache and return the folder of the snapshot. Blocking.
-
-    The ref is written last: it never names a snapshot that was not written.
+def show_file(cache: Path, repo: Repo, commit: str, path: str, etag: str) -> None:
+    """Make a blob of a cache visible as a file of a commit.
 
     Raises:
         StoreError: The cache cannot be written.
     """
-    snapshot = snapshot_folder(cache, repo, commit)
-    for file in files:
-        blob = blob_path(cache, repo, file.etag)
-        if not is_same_file(blob, file.source):
-            place(file.source, blob, shares_inode=True)
-        _point(snapshot / file.path, blob)
+    point(snapshot_folder(cache, repo, commit) / path, blob_path(cache, repo, etag))
+
+
+def write_ref(cache: Path, repo: Repo, revision: str, commit: str) -> None:
+    """Note what a branch or tag means; after its files, so that it never names nothing.
+
+    Raises:
+        StoreError: The cache cannot be written.
+    """
     if not is_commit(revision):
-        _write_ref(repo_folder(cache, repo) / "refs" / revision, commit)
-    return snapshot
+        write_text(repo_folder(cache, repo) / REFS / revision, commit)
 
 
-def _point(link: Path, blob: Path) -> None:
-    """Make `link` a relative symlink to `blob`."""
+def looks_like_cache(folder: Path) -> bool:
+    """Tell whether a folder is a cache: it holds the folder of a repo."""
     try:
-        link.parent.mkdir(parents=True, exist_ok=True)
-        target = os.path.relpath(blob, link.parent)
-        if link.is_symlink() and os.readlink(link) == target:
-            return
-        if link.is_dir() and not link.is_symlink():
-            raise PathRefused(link, "write", "a folder is in the way")
-        part = link.with_name(f".{secrets.token_hex(8)}.part")
-        part.symlink_to(target)
-        os.replace(part, link)
-    except OSError as exc:
-        raise write_error(exc, link, 0) from exc
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if _is_repo_name(entry.name)]
+    except OSError:
+        return False
+    return any((folder / name / SNAPSHOTS).is_dir() for name in names)
 
 
-def _write_ref(path: Path, commit: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{secrets.token_hex(8)}.part")
-        part.write_text(commit, encoding="ascii")
-        os.replace(part, path)
-    except OSError as exc:
-        raise write_error(exc, path, 0) from exc
+def _is_repo_name(name: str) -> bool:
+    kind, dashes, rest = name.partition("--")
+    return kind in TYPE_OF_FOLDER and bool(dashes and rest)

@@ -1,63 +1,145 @@
-"""Content in the cache of the Hub's clients: taken as ours only after it was hashed.
+"""Content of the Hub in files that others made: taken as ours only after it was hashed.
 
-A blob is hashed once; as long as its stamp stays, it counts. What does not match its name is
-reported and never used.
+A file is hashed once; as long as its stamp stays, it counts. What does not match its name is never
+used. What an open repo vouches for is recorded as a shared file, from the same reading.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+import asyncio
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from mirrornode.content.file_dag import build_file_dag
 from mirrornode.content.recipe import UNIXFS_V1_2025
 from mirrornode.errors import StoreError
-from mirrornode.mirror.hub.cache_layout import blob_path
-from mirrornode.store.hashing import BytesRead, hash_file
+from mirrornode.events import AddProgress
+from mirrornode.mirror.hub.placing import is_same_file
+from mirrornode.store.announcements import sha256_multihash
+from mirrornode.store.files import profile_key
+from mirrornode.store.hashing import BytesRead, FileDigests, hash_file
+from mirrornode.store.records import FileRecord
 from mirrornode.store.stamps import look
 
 if TYPE_CHECKING:
-    from mirrornode.mirror.hub.named import Named
+    from mirrornode.events import Event
     from mirrornode.store.catalog import Catalog
-    from mirrornode.wire.hub import HubFile
+    from mirrornode.store.hub_records import HubBlob
 
-log = logging.getLogger(__name__)
+TOLD_EVERY_BYTES = 64 << 20
+
+T = TypeVar("T")
 
 
-def adopt_cached(catalog: Catalog, cache: Path, named: Named, files: Iterable[HubFile]) -> None:
-    """Make what a cache holds of a repo usable for the node, so that it is not fetched. Blocking.
+class Stopped(BaseException):
+    """Ends hashing whose result nobody waits for; never leaves this module."""
 
-    Content that is damaged is left where it is: it is replaced when the right one has come.
-    """
-    for file in files:
-        blob = blob_path(cache, named.repo, file.etag)
-        try:
-            size_bytes = blob.stat().st_size
-        except OSError:
+
+def known_copy(catalog: Catalog, etag: str, path: Path) -> HubBlob | None:
+    """Return the record that says that this very file has that content, and is as it was."""
+    for blob in catalog.hub_blob(etag):
+        if look(blob.path, blob.stamp) != "ok":
             continue
-        if size_bytes == file.size_bytes:
-            adopt(catalog, file.etag, blob.resolve(), lambda _: None)
+        if blob.path == path or is_same_file(blob.path, path):
+            return blob
+    return None
 
 
-def adopt(catalog: Catalog, etag: str, path: Path, on_bytes: BytesRead) -> bool:
+def read_copy(etag: str, path: Path, on_bytes: BytesRead) -> FileDigests | None:
+    """Hash a file; return its digests if it has the content of that name. Blocking.
+
+    Raises:
+        StoreError: It cannot be read, or changed meanwhile.
+    """
+    digests = hash_file(path, UNIXFS_V1_2025, on_bytes)
+    found = digests.sha256 if len(etag) == 64 else digests.git_sha1
+    return digests if found is not None and found.hex() == etag else None
+
+
+def adopt(
+    catalog: Catalog, etag: str, path: Path, on_bytes: BytesRead, *, is_managed: bool = False
+) -> bool:
     """Record a file as the content of that name if it is; kept to ourselves until it is published.
+
+    Blocking.
 
     Returns:
         Whether it is.
     """
-    for known in catalog.hub_blob(etag):
-        if known.path == path and look(path, known.stamp) == "ok":
-            return True
-    if not path.is_file():
-        return False
+    if known_copy(catalog, etag, path) is not None:
+        return True
     try:
-        digests = hash_file(path, UNIXFS_V1_2025, on_bytes)
-    except StoreError as exc:
-        log.info("cached content not read reason=%s", exc)
+        digests = read_copy(etag, path, on_bytes)
+    except StoreError:
         return False
-    found = digests.sha256 if len(etag) == 64 else digests.git_sha1
-    if found is None or found.hex() != etag:
+    if digests is None:
         return False
-    catalog.put_hub_blob(etag, path, digests.stamp, is_open=False, is_managed=False)
+    catalog.put_hub_blob(etag, path, digests.stamp, is_open=False, is_managed=is_managed)
     return True
+
+
+def publish_copy(
+    catalog: Catalog, etag: str, path: Path, digests: FileDigests, *, is_managed: bool
+) -> None:
+    """Record a file that an open repo vouches for, so that peers find it. Blocking."""
+    dag = build_file_dag(digests.multihashes, digests.lengths, UNIXFS_V1_2025)
+    share_record(
+        catalog,
+        FileRecord(
+            path=path,
+            stamp=digests.stamp,
+            cid=dag.root,
+            leaf_form=UNIXFS_V1_2025.leaf_form,
+            multihashes=digests.multihashes,
+            lengths=digests.lengths,
+            profile=profile_key(UNIXFS_V1_2025),
+            sha256=digests.sha256,
+            git_sha1=digests.git_sha1,
+            is_managed=is_managed,
+            blocks=dag.inner,
+        ),
+    )
+    catalog.put_hub_blob(etag, path, digests.stamp, is_open=True, is_managed=is_managed)
+
+
+def share_record(catalog: Catalog, record: FileRecord) -> None:
+    """Share a file, and queue its names for announcing. Blocking."""
+    catalog.record_files([record])
+    keys = [record.cid.multihash]
+    if record.sha256 is not None:
+        keys.append(sha256_multihash(record.sha256))
+    catalog.enqueue_announcements(dict.fromkeys(keys))
+
+
+async def in_thread(work: Callable[[BytesRead], T], on_bytes: BytesRead) -> T:
+    """Run work that reads files in a thread; cancelling ends it at the next bytes it reads."""
+    stopped = threading.Event()
+
+    def told(count: int) -> None:
+        if stopped.is_set():
+            raise Stopped
+        on_bytes(count)
+
+    task = asyncio.ensure_future(asyncio.to_thread(work, told))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stopped.set()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
+def in_steps(total: int, path: str, emit: Callable[[Event], None]) -> BytesRead:
+    """Return what counts bytes that were read, and tells them every `TOLD_EVERY_BYTES`."""
+    done = last = 0
+
+    def told(count: int) -> None:
+        nonlocal done, last
+        done += count
+        if done - last >= TOLD_EVERY_BYTES:
+            last = done
+            emit(AddProgress(done, total, path))
+
+    return told

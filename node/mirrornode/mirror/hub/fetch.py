@@ -28,12 +28,10 @@ from mirrornode.errors import (
 )
 from mirrornode.mirror.hub.body import HubBody, again
 from mirrornode.mirror.hub.bringing import Arrived, Attempt, Bringing
-from mirrornode.mirror.hub.cached import adopt
+from mirrornode.mirror.hub.cached import adopt, publish_copy, read_copy, share_record
 from mirrornode.mirror.hub.small_file import SMALL_FILE_BYTES, bring_small, hub_cid
 from mirrornode.mirror.record import UNKNOWN_PROFILE, whole_sha256
-from mirrornode.store.announcements import sha256_multihash
 from mirrornode.store.files import profile_key
-from mirrornode.store.hashing import hash_file
 from mirrornode.store.hub_records import HubBlob
 from mirrornode.store.records import FileRecord
 from mirrornode.store.stamps import FileStamp, look
@@ -41,6 +39,7 @@ from mirrornode.transfer.outputs import write_error
 from mirrornode.transfer.space import check_space
 
 if TYPE_CHECKING:
+    from mirrornode.events import GetProgress
     from mirrornode.mirror.get import GetPorts
     from mirrornode.mirror.hub.named import Named
     from mirrornode.sources.hub_origin import HubFileSource, Origins
@@ -56,11 +55,15 @@ PROGRESS_EVERY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """A file that is here: where, and what it took."""
+    """A file that is here: where, and what it took.
+
+    `is_read` says that somebody may be about to open it there.
+    """
 
     path: Path
     bytes_by_source: Mapping[str, int]
     bad_sources: Mapping[str, str]
+    is_read: bool = False
 
 
 class _Sharing:
@@ -72,6 +75,9 @@ class _Sharing:
         self.asks_peers = asks_peers  # the hash of a private file is not spoken of
         self.is_read = is_read
         self.is_open = False
+        self.is_streamed = False  # somebody reads along, who may come back for the rest
+        self.bringers = 0  # who waits for all of it
+        self.task: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[MirrorError | None] = asyncio.get_running_loop().create_future()
         self.bytes_by_source: Mapping[str, int] = {}
         self.bad_sources: Mapping[str, str] = {}
@@ -109,15 +115,10 @@ class HubFiles:
         self._slots = asyncio.Semaphore(MAX_TRANSFERS)
         self._small_slots = asyncio.Semaphore(MAX_SMALL)
 
-    async def open(
-        self, named: Named, file: HubFile, token: str, *, is_read: bool = True
-    ) -> HubBody:
+    async def open(self, named: Named, file: HubFile, token: str) -> HubBody:
         """Return the file for reading, from this disk or while it arrives.
 
         The caller has checked that the asker may have it.
-
-        Args:
-            is_read: The body will be read from its start while it arrives.
 
         Raises:
             StoreError: This machine's disk failed.
@@ -128,17 +129,32 @@ class HubFiles:
         if found is not None:
             with contextlib.suppress(FileChanged):
                 return HubBody.of_file(found, restarts_ranges=restarts)
+        sharing = await self._join(named, file, token, is_read=True)
+        sharing.is_streamed = True
+        return HubBody.of_attempt(sharing.attempt, file.size_bytes, restarts_ranges=restarts)
+
+    async def _join(self, named: Named, file: HubFile, token: str, *, is_read: bool) -> _Sharing:
+        """Return the transfer of a file, started if there is none.
+
+        Args:
+            is_read: Somebody will read it from its start while it arrives.
+        """
         is_open = await self._is_open(named, file)
-        sharing = self._sharing.get(file.etag)
+        while (
+            (sharing := self._sharing.get(file.etag)) and sharing.task and sharing.task.cancelling()
+        ):
+            await asyncio.wait([sharing.task])
         if sharing is None:
             sharing = self._start(named, file, token, is_read)
         sharing.is_open = sharing.is_open or is_open
-        return HubBody.of_attempt(sharing.attempt, file.size_bytes, restarts_ranges=restarts)
+        return sharing
 
     async def bring(
         self, named: Named, file: HubFile, token: str, progress: Callable[[int], None]
     ) -> Brought:
         """Bring a file, unless it is here, and tell where it lies.
+
+        Cancelling ends the transfer if nobody else has asked for the file; what arrived is kept.
 
         Args:
             progress: Told now and then how many bytes of the file are here.
@@ -146,21 +162,36 @@ class HubFiles:
         Raises:
             MirrorError: As `HubBody.wait`.
         """
-        async with await self.open(named, file, token, is_read=False) as body:
-            if body.complete is not None:
-                progress(file.size_bytes)
-                return Brought(body.complete, {}, {})
-            sharing = self._sharing[file.etag]
-        while not sharing.ended.done():
-            await asyncio.wait([sharing.ended], timeout=PROGRESS_EVERY_S)
-            progress(sharing.arrived_bytes)
+        here = await self._find_for(named, file)
+        if here is not None:
+            progress(file.size_bytes)
+            return Brought(here, {}, {})
+        sharing = await self._join(named, file, token, is_read=False)
+        sharing.bringers += 1
+        try:
+            while not sharing.ended.done():
+                await asyncio.wait([sharing.ended], timeout=PROGRESS_EVERY_S)
+                progress(sharing.arrived_bytes)
+        except asyncio.CancelledError:
+            if sharing.bringers == 1 and not sharing.is_streamed and sharing.task is not None:
+                sharing.task.cancel()
+                await asyncio.gather(sharing.task, return_exceptions=True)
+            raise
+        finally:
+            sharing.bringers -= 1
         if (failure := sharing.ended.result()) is not None:
             raise again(failure)
         found = await self._find_for(named, file)
         if found is None:
             raise StoreError(f"{file.path} was fetched and is gone again")
         progress(file.size_bytes)
-        return Brought(found, sharing.bytes_by_source, sharing.bad_sources)
+        is_read = sharing.is_streamed or sharing.bringers > 0
+        return Brought(found, sharing.bytes_by_source, sharing.bad_sources, is_read)
+
+    def on_its_way(self, file: HubFile) -> GetProgress | None:
+        """Return how a large file that is being brought stands, and who delivers it."""
+        sharing = self._sharing.get(file.etag)
+        return sharing.bringing.progress if sharing and sharing.bringing else None
 
     # -- on this disk ----------------------------------------------------------------------------
 
@@ -191,10 +222,11 @@ class HubFiles:
         finally:
             self._publishing.discard(file.etag)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -224,37 +256,10 @@ class HubFiles:
         Raises:
             StoreError: It is not what it was, or this machine's disk failed.
         """
-        path = blob.path
-        digests = hash_file(path, UNIXFS_V1_2025, lambda _: None)
-        if (digests.sha256.hex() if file.sha256 else (digests.git_sha1 or b"").hex()) != file.etag:
-            raise StoreError(f"{path} is not what it was when it was fetched")
-        dag = build_file_dag(digests.multihashes, digests.lengths, UNIXFS_V1_2025)
-        self._record(
-            FileRecord(
-                path=path,
-                stamp=digests.stamp,
-                cid=dag.root,
-                leaf_form=UNIXFS_V1_2025.leaf_form,
-                multihashes=digests.multihashes,
-                lengths=digests.lengths,
-                profile=profile_key(UNIXFS_V1_2025),
-                sha256=digests.sha256,
-                git_sha1=digests.git_sha1,
-                is_managed=blob.is_managed,
-                blocks=dag.inner,
-            )
-        )
-        self._ports.catalog.put_hub_blob(
-            file.etag, path, digests.stamp, is_open=True, is_managed=blob.is_managed
-        )
-
-    def _record(self, record: FileRecord) -> None:
-        catalog = self._ports.catalog
-        catalog.record_files([record])
-        keys = [record.cid.multihash]
-        if record.sha256 is not None:
-            keys.append(sha256_multihash(record.sha256))
-        catalog.enqueue_announcements(dict.fromkeys(keys))
+        digests = read_copy(file.etag, blob.path, lambda _: None)
+        if digests is None:
+            raise StoreError(f"{blob.path} is not what it was when it was fetched")
+        publish_copy(self._ports.catalog, file.etag, blob.path, digests, is_managed=blob.is_managed)
 
     # -- bringing --------------------------------------------------------------------------------
 
@@ -271,7 +276,7 @@ class HubFiles:
         sharing = _Sharing(Attempt(output), asks_peers=not named.needs_grant, is_read=is_read)
         bring = self._bring_small if file.size_bytes <= SMALL_FILE_BYTES else self._bring
         self._sharing[file.etag] = sharing
-        self._spawn(bring(sharing, file, output, origins))
+        sharing.task = self._spawn(bring(sharing, file, output, origins))
         return sharing
 
     async def _bring(
@@ -316,8 +321,12 @@ class HubFiles:
     ) -> None:
         try:
             async with self._small_slots:
+                if await asyncio.to_thread(self._adopt_finished, file, output):
+                    sharing.end()
+                    return
                 small = await bring_small(self._ports, file, origins, asks_peers=sharing.asks_peers)
-                sharing.bytes_by_source = {small.source_id: len(small.content)}
+                if small.content:
+                    sharing.bytes_by_source = {small.source_id: len(small.content)}
                 await asyncio.to_thread(_write_small, output, small.content)
                 await asyncio.to_thread(self._keep_small, file, output, sharing.is_open)
             sharing.end()
@@ -333,17 +342,14 @@ class HubFiles:
 
     def _adopt_finished(self, file: HubFile, output: Path) -> bool:
         """Take a file that was finished and not recorded before the node stopped. Blocking."""
-        if not adopt(self._ports.catalog, file.etag, output, lambda _: None):
-            return False
-        stamp = FileStamp.of(output)
-        self._ports.catalog.put_hub_blob(file.etag, output, stamp, is_open=False, is_managed=True)
-        return True
+        catalog = self._ports.catalog
+        return adopt(catalog, file.etag, output, lambda _: None, is_managed=True)
 
     def _keep(self, file: HubFile, arrived: Arrived, is_open: bool) -> None:
         """Record a file that has come. Blocking."""
         stamp = FileStamp.of(arrived.path)
         if is_open:
-            self._record(_record_of(file, arrived, stamp))
+            share_record(self._ports.catalog, _record_of(file, arrived, stamp))
         self._ports.catalog.put_hub_blob(
             file.etag, arrived.path, stamp, is_open=is_open, is_managed=True
         )

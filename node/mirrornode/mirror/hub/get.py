@@ -1,7 +1,8 @@
 """`get hf:…`: a repo, a folder or a file of the Hub, from peers first, into the clients' cache.
 
 Every file goes through the node's shared transfers (`fetch`), so a `get` and a client of the
-endpoint that want the same file fetch it once. What fails does not stop the rest.
+endpoint that want the same file fetch it once. Each is put into its place as soon as it is there;
+what fails does not stop the rest.
 """
 
 from __future__ import annotations
@@ -9,42 +10,35 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirrornode.errors import HubNotFound, Incomplete, MirrorError, TargetError
-from mirrornode.events import Event, GetProgress, Got, Note
-from mirrornode.mirror.hub.cache_layout import SnapshotFile, write_snapshot
-from mirrornode.mirror.hub.cached import adopt_cached
-from mirrornode.mirror.hub.placing import place
+from mirrornode.errors import FileChanged, Incomplete, MirrorError, OriginAway
+from mirrornode.events import Event, GetProgress, Got, Note, SourceState
+from mirrornode.mirror.hub.cached import adopt, in_thread
+from mirrornode.mirror.hub.chosen import chosen_files
+from mirrornode.mirror.hub.destination import (
+    CacheDestination,
+    Destination,
+    FolderDestination,
+    choose_folder,
+)
+from mirrornode.mirror.hub.parts import HubParts, admit
 from mirrornode.mirror.hub.small_file import SMALL_FILE_BYTES
-from mirrornode.transfer.score import Rate
 from mirrornode.wire.hub import parse_hub_target
 
 if TYPE_CHECKING:
-    from mirrornode.mirror.hub.access import HubAccess
-    from mirrornode.mirror.hub.fetch import HubFiles
     from mirrornode.mirror.hub.named import Named
-    from mirrornode.mirror.hub.names import HubNames
-    from mirrornode.store.catalog import Catalog
-    from mirrornode.wire.hub import HubFile
+    from mirrornode.wire.hub import HubFile, HubTarget
 
 LARGE_AT_ONCE = 3  # each uses several connections of each source
 SMALL_AT_ONCE = 16
 MISSING_SHOWN = 5
 PROGRESS_EVERY_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class HubPorts:
-    """The parts of a node that know the Hub."""
-
-    catalog: Catalog
-    names: HubNames
-    access: HubAccess
-    files: HubFiles
+RATE_MEMORY = 0.8  # what the last rate weighs in the next, `PROGRESS_EVERY_S` later
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,55 +49,55 @@ class HubGetRequest:
         folder: Where the user stands; relative paths start there.
         destination: As given with -o; None for the cache.
         cache: The cache folder of the Hub's clients.
+        include: Patterns of paths, see `chosen_files`.
+        peers: Multiaddrs of nodes to dial besides those that are found.
     """
 
     target: str
     folder: Path
     destination: Path | None
     cache: Path
-    token: str
+    token: str = field(default="", repr=False)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
 
 
-async def get_hub(ports: HubPorts, request: HubGetRequest, emit: Callable[[Event], None]) -> Got:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One content, and all the paths it has in the repo."""
+
+    file: HubFile
+    paths: Sequence[str]
+
+
+async def get_hub(parts: HubParts, request: HubGetRequest, emit: Callable[[Event], None]) -> Got:
     """Bring a target and put it where it is asked for.
 
     Raises:
         TargetError: The target or the destination cannot be.
         HubRefusal, OriginAway, LicenceRefused: Its name does not lead to anything one may have.
         Incomplete: Some files did not come; the others are in their place.
-        MirrorError: The only file did not come, for the reason given.
+        MirrorError: Nothing came, for the reason given.
+
+    Cancelling ends what only this `get` is fetching; the same request goes on from there.
     """
     began = time.monotonic()
     target = parse_hub_target(request.target)
     emit(GetProgress("finding", 0, 0, 0, 0.0))
-    named = await ports.names.resolve(target.repo, target.revision, request.token)
-    await ports.access.check(named, request.token)
+    named, tree = await _look_up(parts, target, request)
     if named.warning:
         emit(Note(named.warning, "warning"))
-    tree = await ports.names.tree(named, request.token)
-    wanted = _below(tree, target.path, named)
-    is_file = target.path in wanted
-    output = _output(request, target.path, is_file=is_file)
-    if request.destination is None:
-        await asyncio.to_thread(adopt_cached, ports.catalog, request.cache, named, wanted.values())
-    bringing = _Bringing(ports.files, named, request.token, wanted, emit)
-    paths = await bringing.run()
-
-    def put() -> Path:
-        if output is not None:
-            for path, source in paths.items():
-                place(source, output if is_file else output / path, shares_inode=False)
-            return output
-        files = [SnapshotFile(path, wanted[path].etag, source) for path, source in paths.items()]
-        snapshot = write_snapshot(request.cache, target.repo, target.revision, named.commit, files)
-        return snapshot / target.path if target.path else snapshot
-
-    shown = await asyncio.to_thread(put)
+    wanted = chosen_files(tree, named, target.path, request.include, request.exclude)
+    destination = _destination(parts, request, target, named, is_file=target.path in wanted)
+    bringing = _Bringing(parts, named, request.token, _by_content(wanted), destination, emit)
+    await bringing.run()
     bringing.raise_failures()
+    await asyncio.to_thread(destination.finish)
     return Got(
-        cid=f"hf:{target.repo}@{named.commit}" + (f"/{target.path}" if target.path else ""),
-        path=str(shown),
-        size_bytes=bringing.size_bytes,
+        cid=str(replace(target, revision=named.commit)),
+        path=str(destination.shown),
+        size_bytes=sum(file.size_bytes for file in wanted.values()),
         seconds=round(time.monotonic() - began, 3),
         bytes_by_source=dict(bringing.bytes_by_source),
         resumed_bytes=bringing.resumed_bytes,
@@ -112,127 +106,220 @@ async def get_hub(ports: HubPorts, request: HubGetRequest, emit: Callable[[Event
     )
 
 
+async def _look_up(
+    parts: HubParts, target: HubTarget, request: HubGetRequest
+) -> tuple[Named, Mapping[str, HubFile]]:
+    """Return what the target means and all files of its repo; peers are found meanwhile."""
+
+    async def ask() -> tuple[Named, Mapping[str, HubFile]]:
+        named = await admit(parts, target.repo, target.revision, request.token)
+        return named, await parts.names.tree(named, request.token)
+
+    meeting = asyncio.create_task(parts.meet(request.peers))
+    try:
+        try:
+            found = await ask()
+        except OriginAway:
+            await meeting
+            found = await ask()  # there may be a trusted peer by now
+        await meeting
+        return found
+    finally:
+        meeting.cancel()
+        await asyncio.gather(meeting, return_exceptions=True)
+
+
 class _Bringing:
-    """All files of one `get`, some at a time, small ones first."""
+    """All contents of one `get`, some at a time, small ones first."""
 
     def __init__(
         self,
-        files: HubFiles,
+        parts: HubParts,
         named: Named,
         token: str,
-        wanted: Mapping[str, HubFile],
+        wanted: Sequence[Wanted],
+        destination: Destination,
         emit: Callable[[Event], None],
     ) -> None:
-        self._files = files
+        self._parts = parts
         self._named = named
         self._token = token
         self._wanted = wanted
+        self._destination = destination
         self._emit = emit
-        self._here: dict[str, int] = {}
+        self._here: dict[str, int] = {}  # bytes by ETag, of whatever is not in its place yet
+        self._done: set[str] = set()
         self._failures: dict[str, MirrorError] = {}
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._small = asyncio.Semaphore(SMALL_AT_ONCE)
-        self._rate = Rate()
-        self.size_bytes = sum(file.size_bytes for file in wanted.values())
-        self.bytes_by_source: Counter[str] = Counter()
+        self._fetched: Counter[str] = Counter()  # by source, of contents that are here
+        self._resumed: Counter[str] = Counter()  # by ETag
         self.bad_sources: dict[str, str] = {}
-        self.resumed_bytes = 0
 
-    async def run(self) -> dict[str, Path]:
-        """Return where each file lies that is here now."""
-        paths: dict[str, Path] = {}
+    @property
+    def content_bytes(self) -> int:
+        """Bytes of all contents, each counted once."""
+        return sum(wanted.file.size_bytes for wanted in self._wanted)
 
-        async def one(path: str, file: HubFile) -> None:
-            slots = self._small if file.size_bytes <= SMALL_FILE_BYTES else self._large
-            async with slots:
-                try:
-                    paths[path] = await self._bring(path, file)
-                except MirrorError as exc:
-                    self._failures[path] = exc
+    @property
+    def bytes_by_source(self) -> Mapping[str, int]:
+        """What each source sent, of the contents that are here."""
+        return self._fetched
 
+    @property
+    def resumed_bytes(self) -> int:
+        """Bytes that were on this disk before."""
+        return self._resumed.total()
+
+    async def run(self) -> None:
+        """Bring everything that can be had."""
         reporting = asyncio.create_task(self._report())
         try:
             async with asyncio.TaskGroup() as group:
-                for path, file in sorted(self._wanted.items(), key=lambda it: it[1].size_bytes):
-                    group.create_task(one(path, file))
+                for wanted in self._wanted:
+                    group.create_task(self._one(wanted))
         finally:
             reporting.cancel()
             await asyncio.gather(reporting, return_exceptions=True)
-        return paths
 
     def raise_failures(self) -> None:
         """Raise what a user needs to know of the files that did not come."""
         if not self._failures:
             return
-        if len(self._wanted) == 1:
+        if not self._done:
             raise next(iter(self._failures.values()))
-        missing = tuple(sorted(self._failures))
-        shown = "; ".join(f"{path}: {self._failures[path]}" for path in missing[:MISSING_SHOWN])
+        paths = {
+            path: self._failures[wanted.file.etag]
+            for wanted in self._wanted
+            if wanted.file.etag in self._failures
+            for path in wanted.paths
+        }
+        missing = tuple(sorted(paths))
+        shown = "; ".join(f"{path}: {paths[path]}" for path in missing[:MISSING_SHOWN])
         more = f"; and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
+        total = sum(len(wanted.paths) for wanted in self._wanted)
         raise Incomplete(
-            f"{len(missing)} of {len(self._wanted)} files are missing: {shown}{more}; "
+            f"{len(missing)} of {total} files are missing: {shown}{more}; "
             "what has arrived is kept, the same command goes on from there",
             missing,
         )
 
-    async def _bring(self, path: str, file: HubFile) -> Path:
-        def here(count: int) -> None:
-            self._here[path] = count
+    async def _one(self, wanted: Wanted) -> None:
+        file = wanted.file
+        async with self._small if file.size_bytes <= SMALL_FILE_BYTES else self._large:
+            try:
+                await self._adopt(wanted)
+                try:
+                    await self._bring(wanted)
+                except FileChanged:
+                    await self._bring(wanted)  # it got another name between our having and using it
+            except MirrorError as exc:
+                self._failures[file.etag] = exc
+                return
+        self._here[file.etag] = file.size_bytes
+        self._done.add(file.etag)
 
-        brought = await self._files.bring(self._named, file, self._token, here)
-        self.bytes_by_source.update(brought.bytes_by_source)
+    async def _adopt(self, wanted: Wanted) -> None:
+        """Make what lies at the destination usable, so that it is not fetched again."""
+        file, catalog = wanted.file, self._parts.catalog
+
+        def read(count: int) -> None:
+            self._here[file.etag] = self._here.get(file.etag, 0) + count
+            self._resumed[file.etag] += count
+
+        for path in self._destination.copies(wanted.paths, file):
+            try:
+                looked = path.lstat()
+            except OSError:
+                continue
+            if looked.st_size != file.size_bytes:
+                continue
+            if await in_thread(partial(adopt, catalog, file.etag, path), read):
+                return
+            self._here[file.etag] = self._resumed[file.etag] = 0
+
+    async def _bring(self, wanted: Wanted) -> None:
+        file = wanted.file
+
+        def here(count: int) -> None:
+            self._here[file.etag] = count
+            if (standing := self._parts.files.on_its_way(file)) is not None:
+                self._resumed[file.etag] = standing.resumed_bytes
+
+        brought = await self._parts.files.bring(self._named, file, self._token, here)
+        fetched = sum(brought.bytes_by_source.values())
+        self._resumed[file.etag] = max(0, file.size_bytes - fetched)
+        self._fetched.update(brought.bytes_by_source)
         self.bad_sources.update(brought.bad_sources)
-        self.resumed_bytes += max(0, file.size_bytes - sum(brought.bytes_by_source.values()))
-        return brought.path
+        may_move = not brought.is_read
+        await asyncio.to_thread(
+            self._destination.put, wanted.paths, file, brought.path, may_move=may_move
+        )
+
+    # -- progress --------------------------------------------------------------------------------
 
     async def _report(self) -> None:
-        last_bytes, last_at = 0, time.monotonic()
+        rate = 0.0
+        before, since = 0, time.monotonic()
         while True:
             await asyncio.sleep(PROGRESS_EVERY_S)
-            done_bytes, now = sum(self._here.values()), time.monotonic()
-            self._rate.record(max(0, done_bytes - last_bytes - self.resumed_bytes), now - last_at)
-            last_bytes, last_at = done_bytes - self.resumed_bytes, now
+            done, now = sum(self._here.values()), time.monotonic()
+            fetched = done - self.resumed_bytes
+            rate = rate * RATE_MEMORY + max(0, fetched - before) / (now - since) * (1 - RATE_MEMORY)
+            before, since = fetched, now
             self._emit(
                 GetProgress(
                     "transfer",
-                    done_bytes,
-                    self.size_bytes,
+                    done,
+                    self.content_bytes,
                     self.resumed_bytes,
-                    self._rate.bytes_per_s,
-                    sum(self._here.get(p) == f.size_bytes for p, f in self._wanted.items()),
-                    len(self._wanted),
+                    rate,
+                    sum(len(w.paths) for w in self._wanted if w.file.etag in self._done),
+                    sum(len(w.paths) for w in self._wanted),
+                    self._sources(),
                 )
             )
 
-
-def _below(tree: Mapping[str, HubFile], path: str, named: Named) -> dict[str, HubFile]:
-    """Return the files at or below a path of the repo."""
-    wanted = {
-        name: file
-        for name, file in tree.items()
-        if not path or name == path or name.startswith(f"{path}/")
-    }
-    if not wanted and path:
-        raise HubNotFound(
-            f"{named.repo} at {named.commit[:12]} has no {path}",
-            status=404,
-            code="EntryNotFound",
-            commit=named.commit,
-        )
-    return wanted
+    def _sources(self) -> tuple[SourceState, ...]:
+        """Return who delivers now, and who has delivered."""
+        states: dict[str, SourceState] = {
+            source_id: SourceState(source_id, "idle", count, 0.0)
+            for source_id, count in self._fetched.items()
+        }
+        for wanted in self._wanted:
+            if wanted.file.etag in self._done:
+                continue
+            standing = self._parts.files.on_its_way(wanted.file)
+            for state in standing.sources if standing is not None else ():
+                other = states.get(state.source_id)
+                states[state.source_id] = _joined(state, other) if other is not None else state
+        return tuple(states.values())
 
 
-def _output(request: HubGetRequest, path: str, *, is_file: bool) -> Path | None:
-    """Return where a target goes that does not go into the cache."""
+def _joined(one: SourceState, other: SourceState) -> SourceState:
+    """Return what a source does for two files."""
+    is_one = one.state == "active" or other.state != "active"
+    return SourceState(
+        one.source_id,
+        one.state if is_one else other.state,
+        one.received_bytes + other.received_bytes,
+        one.rate_bytes_per_s + other.rate_bytes_per_s,
+        one.reason if is_one else other.reason,
+    )
+
+
+def _by_content(wanted: Mapping[str, HubFile]) -> list[Wanted]:
+    """Return each content once, small ones first."""
+    paths: dict[str, list[str]] = {}
+    for path, file in sorted(wanted.items(), key=lambda item: (item[1].size_bytes, item[0])):
+        paths.setdefault(file.etag, []).append(path)
+    return [Wanted(wanted[group[0]], tuple(group)) for group in paths.values()]
+
+
+def _destination(
+    parts: HubParts, request: HubGetRequest, target: HubTarget, named: Named, *, is_file: bool
+) -> Destination:
     if request.destination is None:
-        return None
-    output = request.folder / request.destination
-    if is_file and output.is_dir():
-        output = output / path.rpartition("/")[2]
-        if output.is_dir():
-            raise TargetError(f"{output} is a folder; choose another place with -o")
-    if not is_file and output.exists() and not output.is_dir():
-        raise TargetError(
-            f"{request.target} is a folder, but {output} is a file; choose another place with -o"
-        )
-    return output
+        return CacheDestination(parts.catalog, request.cache, named, target)
+    output = choose_folder(target, request.folder / request.destination, is_file=is_file)
+    return FolderDestination(parts.catalog, output, request.cache, target, is_file=is_file)
