@@ -18,15 +18,19 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mirrornode.config import Config, load_config
-from mirrornode.errors import DaemonGone, RemoteProtocolError
-from mirrornode.events import Added, Event, Got, Progress, from_record
+from mirrornode.errors import DaemonGone, RemoteProtocolError, TargetError
+from mirrornode.events import Added, Event, Got, Progress, from_record, to_record
 from mirrornode.version import __version__
 from mirrornode.wire.control import MAX_LINE_BYTES, decode_line, socket_path, to_exception
+from mirrornode.wire.hub import is_hub_target
+
+if TYPE_CHECKING:
+    from mirrornode.daemon import Node
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 24 * 3600.0  # a verb may take long; progress lines come much more often
@@ -106,21 +110,31 @@ class Client:
         peers: Sequence[str] = (),
         timeout_s: float = 30.0,
         download_limit: int = 0,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        token: str | None = None,
+        hub_cache: PathLike | None = None,
         progress: Progress | None = None,
     ) -> Got:
         """Fetch and verify a target; what was fetched is shared from then on.
 
         Args:
-            target: A CID, `/ipfs/CID[/path]` or `ipfs://CID[/path]`.
-            dest: File or folder to write; None for the target's name in the current folder.
+            target: A CID, `/ipfs/CID[/path]`, `ipfs://CID[/path]` or `hf:ORG/NAME[@REV][/PATH]`.
+            dest: File or folder to write; None for the target's name in the current folder, and
+                for the cache of the Hub's clients with `hf:`.
             mirrors: URLs of gateways, of the file, or of a base folder (ending in a slash).
             peers: Multiaddrs of nodes to dial besides those that are found.
             timeout_s: Give up when nothing has arrived for so long.
             download_limit: Bytes a second for this call, besides the node's limit; 0 = none.
+            include: With `hf:`, patterns of the paths that are wanted, as for `hf download`.
+            exclude: With `hf:`, patterns of those that are not.
+            token: For `hf:`; None for what the Hub's clients would use, "" for none.
+            hub_cache: For `hf:`; None for where the Hub's clients keep it.
             progress: Gets `GetProgress` about five times a second, and `Note`s.
 
         Raises:
             TargetError: The target or destination cannot be.
+            HubRefusal, OriginAway, LicenceRefused: A repo of the Hub cannot be had.
             NoProviders: Nobody reachable has it.
             Incomplete: Some files of a folder are missing.
             ContentError: Only wrong bytes were to be had.
@@ -137,8 +151,55 @@ class Client:
             "timeout_s": timeout_s,
             "download_limit": download_limit,
         }
+        if is_hub_target(fields["target"]):
+            fields |= {"include": list(include), "exclude": list(exclude)}
+            fields |= _hub_fields(token, hub_cache)
+        elif include or exclude:
+            raise TargetError("include and exclude choose among the files of hf:ORG/NAME")
         record = self._ask("get", fields, progress, lambda: self._get_here(fields, progress))
         return _as(Got, record)
+
+    def share_hub_cache(
+        self, path: PathLike | None = None, *, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Share what the Hub's clients have fetched, in place, and return what became of it.
+
+        Args:
+            path: A cache folder; None for the one the Hub's clients use.
+            progress: Gets `AddProgress` events.
+
+        Raises:
+            TargetError: There is no such cache.
+        """
+        fields = _hub_fields("", path)
+
+        async def here(node: Node) -> object:
+            return await hub_verbs.share_cache(node.sharing, fields, progress or _ignore)
+
+        from mirrornode.gateway import hub_verbs
+
+        return dict(self._ask("share_hub_cache", fields, progress, lambda: self._in_node(here)))
+
+    def ls_hub(self, target: str = "hf:") -> list[dict[str, Any]]:
+        """Return which revisions of repos of the Hub are known, and how much of each is here.
+
+        Args:
+            target: "hf:" for all, or `hf:ORG/NAME[@REV]`.
+
+        Raises:
+            TargetError: It names no repo.
+        """
+        from mirrornode.gateway import hub_verbs
+
+        fields = {"target": target}
+        return list(
+            self._ask(
+                "ls",
+                fields,
+                None,
+                lambda: self._with_catalog(lambda c: hub_verbs.list_repos(c, fields)),
+            )
+        )
 
     def ls(self) -> list[dict[str, Any]]:
         """Return what is shared, with each item's state as of now."""
@@ -195,16 +256,33 @@ class Client:
         return list(records)
 
     def verify(
-        self, target: str | None = None, *, progress: Progress | None = None
+        self,
+        target: str | None = None,
+        *,
+        token: str | None = None,
+        hub_cache: PathLike | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Re-hash what is shared, one target or all, and return what was found.
 
+        With `hf:ORG/NAME[@REV][/PATH]`, all copies of that on this machine, those in the cache of
+        the Hub's clients included; what is damaged there is replaced.
+
+        Args:
+            token, hub_cache: As for `get`.
+
         Raises:
             TargetError: The target is not shared here.
+            HubRefusal, OriginAway, LicenceRefused: What the repo holds cannot be told.
         """
         from mirrornode.gateway import verbs
 
-        fields = {"target": target}
+        fields: dict[str, Any] = {"target": target}
+        if is_hub_target(fields["target"]):
+            fields |= _hub_fields(token, hub_cache)
+            return dict(
+                self._ask("verify", fields, progress, lambda: self._verify_here(fields, progress))
+            )
         return dict(
             self._ask(
                 "verify",
@@ -278,16 +356,31 @@ class Client:
         return self._with_catalog(totals)
 
     def _get_here(self, fields: dict[str, Any], progress: Progress | None) -> Any:
-        from mirrornode.daemon import open_node
-        from mirrornode.events import to_record
-        from mirrornode.gateway import verbs
+        from mirrornode.gateway import hub_verbs, verbs
         from mirrornode.mirror.get import get
 
+        if is_hub_target(fields["target"]):
+            hub_verbs.hub_get_request(fields)  # before anything is started
+            return self._in_node(lambda node: hub_verbs.get(node.hub, fields, progress or _ignore))
         request = verbs.get_request(fields, self.config)
 
-        async def run() -> dict[str, Any]:
+        async def here(node: Node) -> object:
+            return to_record(await get(node.ports, request, progress or _ignore))
+
+        return self._in_node(here)
+
+    def _verify_here(self, fields: dict[str, Any], progress: Progress | None) -> Any:
+        from mirrornode.gateway import hub_verbs
+
+        return self._in_node(lambda node: hub_verbs.verify(node.hub, fields, progress or _ignore))
+
+    def _in_node(self, work: Callable[[Node], Awaitable[object]]) -> Any:
+        """Run work in a node that lives as long as that."""
+        from mirrornode.daemon import open_node
+
+        async def run() -> object:
             async with open_node(self.config, is_short_lived=True) as node:
-                return to_record(await get(node.ports, request, progress or _ignore))
+                return await work(node)
 
         return asyncio.run(run())
 
@@ -323,9 +416,21 @@ class AsyncClient:
             lambda told: self._client.get(target, dest, progress=told, **options), progress
         )
 
+    async def share_hub_cache(
+        self, path: PathLike | None = None, *, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """As `Client.share_hub_cache`; `progress` is called in the event loop."""
+        return await _in_thread(
+            lambda told: self._client.share_hub_cache(path, progress=told), progress
+        )
+
     async def ls(self) -> list[dict[str, Any]]:
         """As `Client.ls`."""
         return await asyncio.to_thread(self._client.ls)
+
+    async def ls_hub(self, target: str = "hf:") -> list[dict[str, Any]]:
+        """As `Client.ls_hub`."""
+        return await asyncio.to_thread(self._client.ls_hub, target)
 
     async def status(self) -> dict[str, Any]:
         """As `Client.status`."""
@@ -344,10 +449,12 @@ class AsyncClient:
         )
 
     async def verify(
-        self, target: str | None = None, *, progress: Progress | None = None
+        self, target: str | None = None, *, progress: Progress | None = None, **options: Any
     ) -> dict[str, Any]:
         """As `Client.verify`; `progress` is called in the event loop."""
-        return await _in_thread(lambda told: self._client.verify(target, progress=told), progress)
+        return await _in_thread(
+            lambda told: self._client.verify(target, progress=told, **options), progress
+        )
 
 
 async def _in_thread(work: Callable[[Progress], T], progress: Progress | None) -> T:
@@ -390,6 +497,16 @@ def _converse(sock: socket.socket, verb: str, fields: dict[str, Any], progress: 
     finally:
         connection.close()
     raise DaemonGone("the daemon stopped before it was done")
+
+
+def _hub_fields(token: str | None, cache: PathLike | None) -> dict[str, Any]:
+    """Return what the Hub's clients on this machine would use, where nothing else was said."""
+    from mirrornode.mirror.hub.client_env import hub_cache, hub_token
+
+    return {
+        "token": hub_token() if token is None else token,
+        "hub_cache": str(hub_cache() if cache is None else Path(cache).expanduser().absolute()),
+    }
 
 
 def _as(kind: type[T], record: Any) -> T:

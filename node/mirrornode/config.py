@@ -102,7 +102,7 @@ class Config:
     """Everything a node needs to know before it starts."""
 
     home: Path = Path()
-    share: tuple[str, ...] = ()  # paths that `serve` adds in place when it starts
+    share: tuple[str, ...] = ()  # paths that `serve` adds in place; "hf-cache", "hf-cache:DIR"
     mirror: tuple[MirrorConfig, ...] = ()
     origin: tuple[OriginConfig, ...] = (OriginConfig(),)  # tried in this order; none: never asked
     swarm: SwarmConfig = field(default_factory=SwarmConfig)

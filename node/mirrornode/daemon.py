@@ -22,8 +22,9 @@ from mirrornode.config import (
     DEFAULT_GATEWAY_PORT,
     DEFAULT_PEER_PLANE_PORT,
     Config,
+    OriginConfig,
 )
-from mirrornode.errors import MirrorError
+from mirrornode.errors import MirrorError, TargetError
 from mirrornode.gateway.certificate import load_or_create_certificate
 from mirrornode.gateway.control import bind_control, make_control
 from mirrornode.gateway.gateway import make_gateway
@@ -38,10 +39,14 @@ from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.fingerprint import fingerprint_files
 from mirrornode.mirror.get import GetPorts
 from mirrornode.mirror.hub.access import HubAccess
+from mirrornode.mirror.hub.cache_layout import looks_like_cache
+from mirrornode.mirror.hub.client_env import hub_cache
 from mirrornode.mirror.hub.fetch import open_hub_files
 from mirrornode.mirror.hub.licence import check_licence
 from mirrornode.mirror.hub.names import HubNames
+from mirrornode.mirror.hub.parts import HubParts
 from mirrornode.mirror.hub.peer_words import MAX_ANSWERING, PeerWords
+from mirrornode.mirror.hub.share import CacheSharing
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.routing.announce import Announcer
 from mirrornode.routing.find import Finder
@@ -68,6 +73,8 @@ log = logging.getLogger(__name__)
 
 IDENTITY_NAME = "identity.key"
 ANY_PORT = ("/ip4/0.0.0.0/tcp/0",)
+HF_CACHE = "hf-cache"  # in `share`: the cache of the Hub's clients; or "hf-cache:DIR"
+MEET_S = 1.5  # what a node that lives for one command waits for others to be found
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,8 @@ class Node:
     kad: Kad
     ports: GetPorts
     uploads: Uploads
+    hub: HubParts
+    sharing: CacheSharing
     peer_plane: str
     gateway: str
     started_at: float
@@ -164,10 +173,12 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         peer_plane = await _open_peer_plane(stack, config, shelf, office, uploads, is_short_lived)
         swarm.serve(tickets.PROTOCOL, office.answer, max_request_bytes=tickets.MAX_REQUEST_BYTES)
         ports = GetPorts(catalog, shelf, active, finder, announcer.wake, pace_of(limits.download))
+        patience_s = MEET_S if is_short_lived and _may_meet(config) else 0.0
+        hub = await _open_hub(stack, config, swarm, ports, patience_s)
         gateway = ""
         if not is_short_lived:
-            hub = await _open_hub(stack, config, swarm, ports)
             gateway = await _open_gateway(stack, config, shelf, uploads, hub)
+        sharing = CacheSharing(hub)
         node = Node(
             config,
             catalog,
@@ -175,6 +186,8 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             kad,
             ports,
             uploads,
+            hub,
+            sharing,
             peer_plane,
             gateway,
             started_at=time.monotonic(),
@@ -187,7 +200,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         run(nearby.run())
         if config.swarm.mdns:
             await stack.enter_async_context(open_mdns(swarm, nearby.found))
-        verbs = NodeVerbs(ports, config, status=node.status, peers=node.peers)
+        verbs = NodeVerbs(ports, config, hub, sharing, status=node.status, peers=node.peers)
         control = bind_control(config.home)
         stack.callback(lambda: socket_path(config.home).unlink(missing_ok=True))
         await stack.enter_async_context(listening(make_control(verbs.table()), control))
@@ -217,19 +230,38 @@ async def serve(
 
 
 async def _share(node: Node) -> None:
-    """Add what the configuration says is shared; a path that fails does not stop the others."""
+    """Share what the configuration says; a path that fails does not stop the others.
+
+    Does not end when there are caches of the Hub's clients: what is new in them is shared, too.
+    """
 
     def share(text: str, progress: Callable[[Event], None]) -> None:
         try:
             request = AddRequest([Path(text).expanduser().absolute()])
+            if looks_like_cache(request.paths[0]):
+                raise TargetError(f"{text} is a cache of the Hub's clients; write hf-cache:{text}")
             for added in add_paths(node.catalog, request, progress):
                 log.info("path shared cid=%s", added.cid)
         except (MirrorError, OSError, RuntimeError) as exc:
             log.warning("path not shared reason=%s", exc)
 
+    caches = []
     for text in node.config.share:
+        if (cache := _cache_of(text)) is not None:
+            caches.append(cache)
+            continue
         await in_thread(functools.partial(share, text), lambda _: None)
         node.ports.announce()
+    if caches:
+        await node.sharing.keep_shared(caches)
+
+
+def _cache_of(text: str) -> Path | None:
+    """Return the cache that "hf-cache" or "hf-cache:DIR" names, None for an ordinary path."""
+    name, colon, folder = text.partition(":")
+    if name != HF_CACHE:
+        return None
+    return Path(folder).expanduser().absolute() if colon else hub_cache()
 
 
 async def _open_peer_plane(
@@ -259,8 +291,8 @@ async def _open_peer_plane(
 
 
 async def _open_hub(
-    stack: AsyncExitStack, config: Config, swarm: Swarm, ports: GetPorts
-) -> HubPorts:
+    stack: AsyncExitStack, config: Config, swarm: Swarm, ports: GetPorts, patience_s: float
+) -> HubParts:
     origins = Origins([HubOrigin(one.url, send_token=one.send_token) for one in config.origin])
     words = PeerWords(ports.catalog, swarm, config.hub)
     swarm.serve(
@@ -274,17 +306,33 @@ async def _open_hub(
     access = HubAccess(ports.catalog, origins, names, config.hub)
     stack.callback(access.close)
     files = await stack.enter_async_context(open_hub_files(ports, origins, config.home))
-    return HubPorts(names, access, files, functools.partial(check_licence, config.hub))
+    return HubParts(
+        catalog=ports.catalog,
+        names=names,
+        access=access,
+        files=files,
+        settings=config.hub,
+        site=(config.origin or (OriginConfig(),))[0].url.rstrip("/"),
+        announce=ports.announce,
+        meet=functools.partial(ports.finder.meet, patience_s=patience_s),
+    )
+
+
+def _may_meet(config: Config) -> bool:
+    """Tell whether a node that was started just now may be about to find others."""
+    return config.swarm.mdns or bool(config.swarm.bootstrap)
 
 
 async def _open_gateway(
-    stack: AsyncExitStack, config: Config, shelf: Shelf, uploads: Uploads, hub: HubPorts
+    stack: AsyncExitStack, config: Config, shelf: Shelf, uploads: Uploads, hub: HubParts
 ) -> str:
     address = parse_address(
         config.gateway.address, "gateway.address", "127.0.0.1", DEFAULT_GATEWAY_PORT
     )
     sock = bind(address, "gateway.address")
-    endpoint = HubEndpoint(hub, prefix=config.gateway.hub_prefix)
+    check = functools.partial(check_licence, hub.settings)
+    ports = HubPorts(hub.names, hub.access, hub.files, check)
+    endpoint = HubEndpoint(ports, prefix=config.gateway.hub_prefix)
     app = make_gateway(shelf, address.host, uploads, endpoint)
     port = await stack.enter_async_context(listening(app, sock))
     return f"http://{_shown(address.host)}:{port}"

@@ -17,18 +17,22 @@ from mirrornode.config import MIN_RATE, MirrorConfig
 from mirrornode.content.recipe import recipe_from
 from mirrornode.errors import TargetError
 from mirrornode.events import Event, to_record
+from mirrornode.gateway import hub_verbs
+from mirrornode.gateway.fields import field, texts
 from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.get import GetPorts, GetRequest, get
+from mirrornode.mirror.hub.cache_layout import looks_like_cache
 from mirrornode.mirror.mirror_probe import measure_mirrors
 from mirrornode.mirror.target import parse_target
 from mirrornode.mirror.verify import verify_roots
 from mirrornode.store.catalog import Catalog, refresh_states
+from mirrornode.wire.hub import is_hub_target
 
 if TYPE_CHECKING:
     from mirrornode.config import Config
     from mirrornode.gateway.control import Emit, Verb
-
-MAX_PATHS = 100_000
+    from mirrornode.mirror.hub.parts import HubParts
+    from mirrornode.mirror.hub.share import CacheSharing
 
 T = TypeVar("T")
 
@@ -44,12 +48,16 @@ class NodeVerbs:
         self,
         ports: GetPorts,
         config: Config,
+        hub: HubParts,
+        sharing: CacheSharing,
         *,
         status: Callable[[], dict[str, Any]],
         peers: Callable[[], list[dict[str, Any]]],
     ) -> None:
         self._ports = ports
         self._config = config
+        self._hub = hub
+        self._sharing = sharing
         self._status = status
         self._peers = peers
 
@@ -61,6 +69,7 @@ class NodeVerbs:
             "ls": self.ls,
             "mirrors": self.mirrors,
             "peers": self.peers,
+            "share_hub_cache": self.share_hub_cache,
             "status": self.status,
             "verify": self.verify,
         }
@@ -75,10 +84,14 @@ class NodeVerbs:
 
     async def get(self, fields: Mapping[str, Any], emit: Emit) -> object:
         """Fetch one target."""
+        if is_hub_target(fields.get("target")):
+            return await hub_verbs.get(self._hub, fields, emit)
         return to_record(await get(self._ports, get_request(fields, self._config), emit))
 
     async def ls(self, fields: Mapping[str, Any], emit: Emit) -> object:
-        """List what is shared."""
+        """List what is shared, or what is known of the Hub."""
+        if is_hub_target(fields.get("target")):
+            return await hub_verbs.ls(self._hub, fields)
         return await asyncio.to_thread(list_roots, self._ports.catalog)
 
     async def mirrors(self, fields: Mapping[str, Any], emit: Emit) -> object:
@@ -87,9 +100,15 @@ class NodeVerbs:
         return await in_thread(lambda progress: mirrors(catalog, fields, config, progress), emit)
 
     async def verify(self, fields: Mapping[str, Any], emit: Emit) -> object:
-        """Re-hash what is shared."""
+        """Re-hash what is shared, or what lies here of a repo of the Hub."""
+        if is_hub_target(fields.get("target")):
+            return await hub_verbs.verify(self._hub, fields, emit)
         catalog = self._ports.catalog
         return await in_thread(lambda progress: verify(catalog, fields, progress), emit)
+
+    async def share_hub_cache(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """Share a cache of the Hub's clients."""
+        return await hub_verbs.share_cache(self._sharing, fields, emit)
 
     async def status(self, fields: Mapping[str, Any], emit: Emit) -> object:
         """Tell how the node is."""
@@ -102,24 +121,30 @@ class NodeVerbs:
 
 def add(catalog: Catalog | None, fields: Mapping[str, Any], emit: Emit) -> list[dict[str, Any]]:
     """Add paths, from JSON fields named as the command's options; blocking."""
-    paths = _texts(fields, "paths")
+    paths = texts(fields, "paths")
     if not paths:
         raise TargetError("name at least one file or folder to add")
+    for path in paths:
+        if looks_like_cache(Path(path)):
+            raise TargetError(
+                f"{path} is a cache of the Hugging Face Hub's clients; share it with "
+                "`mirrornode add --hf-cache DIR`, which keeps gated and private repos to you"
+            )
     recipe = recipe_from(
-        _field(fields, "profile", str) or "unixfs-v1-2025",
-        chunker=_field(fields, "chunker", str),
-        raw_leaves=_field(fields, "raw_leaves", bool),
-        cid_version=_field(fields, "cid_version", int),
-        max_links=_field(fields, "max_links", int),
+        field(fields, "profile", str) or "unixfs-v1-2025",
+        chunker=field(fields, "chunker", str),
+        raw_leaves=field(fields, "raw_leaves", bool),
+        cid_version=field(fields, "cid_version", int),
+        max_links=field(fields, "max_links", int),
     )
     request = AddRequest(
         paths=[Path(path) for path in paths],
         recipe=recipe,
-        name=_field(fields, "name", str),
-        wrap=bool(_field(fields, "wrap", bool)),
-        only_hash=bool(_field(fields, "only_hash", bool)),
-        copy=bool(_field(fields, "copy", bool)),
-        hidden=bool(_field(fields, "hidden", bool)),
+        name=field(fields, "name", str),
+        wrap=bool(field(fields, "wrap", bool)),
+        only_hash=bool(field(fields, "only_hash", bool)),
+        copy=bool(field(fields, "copy", bool)),
+        hidden=bool(field(fields, "hidden", bool)),
     )
     done = []
     for added in add_paths(catalog, request, emit):
@@ -130,25 +155,27 @@ def add(catalog: Catalog | None, fields: Mapping[str, Any], emit: Emit) -> list[
 
 def get_request(fields: Mapping[str, Any], config: Config) -> GetRequest:
     """Return a `get` request from JSON fields; the configuration's mirrors are added."""
-    target = _field(fields, "target", str)
+    target = field(fields, "target", str)
     if not target:
-        raise TargetError("name a target: a CID, /ipfs/CID[/path] or ipfs://CID[/path]")
-    dest = _field(fields, "dest", str)
+        raise TargetError(
+            "name a target: a CID, /ipfs/CID[/path], ipfs://CID[/path] or hf:ORG/NAME[@REV][/PATH]"
+        )
+    dest = field(fields, "dest", str)
     timeout_s = fields.get("timeout_s", 30.0)
     if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= 1e6:
         raise TargetError(f"timeout {timeout_s!r}: give a number of seconds above 0")
     limit = _field(fields, "download_limit", int) or 0
     if limit < 0 or 0 < limit < MIN_RATE:
         raise TargetError(f"download limit {limit}: give at least {MIN_RATE:,} bytes a second")
-    named = _texts(fields, "mirrors")
+    named = texts(fields, "mirrors")
     configured = {mirror.url: mirror.weight for mirror in config.mirror}
     return GetRequest(
         target=target,
-        folder=Path(_field(fields, "folder", str) or "/"),
+        folder=Path(field(fields, "folder", str) or "/"),
         destination=Path(dest) if dest else None,
         mirrors=tuple(dict.fromkeys([*named, *configured])),
         weights={url: weight for url, weight in configured.items() if url not in named},
-        peers=tuple(_texts(fields, "peers")),
+        peers=tuple(texts(fields, "peers")),
         timeout_s=float(timeout_s),
         download_limit=limit,
     )
@@ -168,14 +195,14 @@ def mirrors(
 ) -> list[dict[str, Any]]:
     """Measure the named mirrors, or the configured ones when none is named; blocking."""
     known = {mirror.url: mirror for mirror in config.mirror}
-    named = _texts(fields, "urls")
+    named = texts(fields, "urls")
     chosen = [known.get(url) or MirrorConfig(url) for url in dict.fromkeys(named or known)]
     return measure_mirrors(catalog, chosen, _field(fields, "sample", str) or "", emit)
 
 
 def verify(catalog: Catalog, fields: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     """Re-hash one target or everything; blocking."""
-    text = _field(fields, "target", str)
+    text = field(fields, "target", str)
     multihash = None
     if text:
         target = parse_target(text)
@@ -201,21 +228,3 @@ async def in_thread(work: Callable[[Emit], T], emit: Emit) -> T:
         stopped.set()
         await asyncio.gather(task, return_exceptions=True)
         raise
-
-
-def _texts(fields: Mapping[str, Any], name: str) -> list[str]:
-    values = fields.get(name) or []
-    if (
-        not isinstance(values, list)
-        or len(values) > MAX_PATHS
-        or not all(isinstance(value, str) for value in values)
-    ):
-        raise TargetError(f"{name} must be a list of texts")
-    return values
-
-
-def _field(fields: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, kind):
-        raise TargetError(f"{name} must be a {kind.__name__}")
-    return value
