@@ -53,6 +53,8 @@ class Work(Protocol):
         peers: Sequence[str] = (),
         timeout_s: float = 30.0,
         download_limit: int = 0,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> Got:
         """Fetch a target and verify every byte."""
@@ -66,6 +68,11 @@ class Work(Protocol):
         progress: Progress | None = None,
     ) -> list[dict[str, Any]]:
         """Measure mirrors."""
+
+    def share_hub_cache(
+        self, path: str | Path | None = None, *, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Share what the Hub's clients have fetched, in place."""
         ...
 
     def verify(
@@ -80,6 +87,10 @@ class Views(Protocol):
 
     def ls(self) -> list[dict[str, Any]]:
         """Return what this home shares."""
+        ...
+
+    def ls_hub(self, target: str = "hf:") -> list[dict[str, Any]]:
+        """Return what is known of repos of the Hub."""
         ...
 
     def status(self) -> dict[str, Any]:

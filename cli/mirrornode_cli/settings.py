@@ -26,6 +26,7 @@ def config_from_flags(
     upload_limit: str | None = None,
     upload_per_peer: str | None = None,
     download_limit: str | None = None,
+    share: Sequence[str] = (),
 ) -> Config:
     """Return the settings of a home with the flags applied.
 
@@ -53,6 +54,8 @@ def config_from_flags(
     web = config.gateway
     if gateway is not None:
         web = dataclasses.replace(web, address=_host_port(gateway, "--gateway"))
+    if share:
+        config = dataclasses.replace(config, share=tuple(share))
     limits = config.limits
     for name, flag, rate in (
         ("upload", "--upload-limit", upload_limit),

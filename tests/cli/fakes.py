@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirrornode.config import Config
 from mirrornode.events import Added, Event, Got, Progress
+from mirrornode.wire.hub import is_hub_target
 from mirrornode_cli.context import ClientPort, Factory, Ready
 
 if TYPE_CHECKING:
@@ -81,6 +82,48 @@ STATUS = {
     ],
 }
 
+REPO: dict[str, Any] = {
+    "repo": "org/name",
+    "commit": "c" * 40,
+    "refs": ["main"],
+    "files": 4,
+    "files_here": 3,
+    "size_bytes": 2_000_000,
+    "bytes_here": 1_500_000,
+    "licence": "mit",
+    "gated": "",
+    "private": False,
+    "vouched_by": "hub:huggingface.co",
+    "seen_at": 1_700_000_000.0,
+}
+SHARED_CACHE: dict[str, Any] = {
+    "cache": "/cache/hub",
+    "files": 3,
+    "size_bytes": 1_500_000,
+    "files_read": 2,
+    "bytes_read": 1_000_000,
+    "repos": [{"repo": "org/name", "files": 3, "size_bytes": 1_500_000}],
+    "kept": {"org/gated": "it is gated"},
+    "problems": [{"path": "/cache/hub/x", "reason": "is not what its name says"}],
+    "more_problems": 0,
+}
+HUB_REPORT: dict[str, Any] = {
+    "checked_files": 3,
+    "checked_bytes": 2_000_000,
+    "absent_files": 1,
+    "mended_files": 1,
+    "ok": True,
+    "problems": [
+        {
+            "path": "/cache/hub/blobs/x",
+            "file": "model.bin",
+            "reason": "is not what the Hub says",
+            "is_mended": True,
+            "why_not": "",
+        }
+    ],
+}
+
 
 MEASURED: list[dict[str, Any]] = [
     {
@@ -131,6 +174,8 @@ class FakeClient:
         self.connected: list[dict[str, Any]] = [PEER]
         self.state: dict[str, Any] = STATUS
         self.measured: list[dict[str, Any]] = MEASURED
+        self.repos: list[dict[str, Any]] = []
+        self.hub_report: dict[str, Any] = HUB_REPORT
         self.report: dict[str, Any] = {
             "checked_files": 3,
             "checked_bytes": 2_000_000,
@@ -169,6 +214,8 @@ class FakeClient:
         peers: Sequence[str] = (),
         timeout_s: float = 30.0,
         download_limit: int = 0,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> Got:
         self._called(
@@ -180,14 +227,22 @@ class FakeClient:
             peers=list(peers),
             timeout_s=timeout_s,
             download_limit=download_limit,
+            include=list(include),
+            exclude=list(exclude),
         )
         return GOT
+
+    def share_hub_cache(
+        self, path: str | Path | None = None, *, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        self._called("share_hub_cache", progress, path=path)
+        return SHARED_CACHE
 
     def verify(
         self, target: str | None = None, *, progress: Progress | None = None
     ) -> dict[str, Any]:
         self._called("verify", progress, target=target)
-        return self.report
+        return self.hub_report if is_hub_target(target) else self.report
 
     def mirrors(
         self,
@@ -202,6 +257,10 @@ class FakeClient:
     def ls(self) -> list[dict[str, Any]]:
         self._called("ls", None)
         return self.roots
+
+    def ls_hub(self, target: str = "hf:") -> list[dict[str, Any]]:
+        self._called("ls_hub", None, target=target)
+        return self.repos
 
     def status(self) -> dict[str, Any]:
         self._called("status", None)

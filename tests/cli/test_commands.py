@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 from cli.conftest import Run
-from cli.fakes import ADDED, CID, GOT, MEASURED, PEER, ROOT, STATUS, FakeFactory
+from cli.fakes import (
+    ADDED,
+    CID,
+    GOT,
+    HUB_REPORT,
+    MEASURED,
+    PEER,
+    REPO,
+    ROOT,
+    STATUS,
+    FakeFactory,
+)
 from mirrornode.events import GetProgress, Note
+from mirrornode_cli.commands import get
+from mirrornode_cli.context import Ready
 
 
 def test_add_when_json_then_one_object_a_path_with_the_contract_fields(run: Run) -> None:
@@ -97,6 +111,8 @@ def test_get_when_flags_are_given_then_the_client_gets_them(run: Run, factory: F
         "peers": [peer],
         "timeout_s": 5.0,
         "download_limit": 20_000_000,
+        "include": [],
+        "exclude": [],
     }
     assert factory.configs[0].swarm.mdns is False
     assert factory.configs[0].swarm.bootstrap == (peer,)
@@ -232,3 +248,97 @@ def test_mirrors_when_none_can_be_used_then_exit_10(run: Run, factory: FakeFacto
     assert "none of these mirrors can be used" in outcome.err
     as_json = run("mirrors", "--json")
     assert (as_json.code, as_json.records) == (10, [MEASURED[1]])
+
+
+def test_add_when_hf_cache_then_the_client_shares_the_cache_that_is_named(
+    run: Run, factory: FakeFactory
+) -> None:
+    outcome = run("add", "--hf-cache")
+    assert outcome.code == 0
+    assert outcome.out == "shared org/name\n"
+    assert outcome.err.splitlines() == [
+        "  3 files, 1.50 MB",
+        "not shared org/gated: it is gated",
+        "unused /cache/hub/x is not what its name says",
+        "/cache/hub: 3 files of 1 repo shared, 1.50 MB; 2 files read",
+    ]
+    record = run("add", "--hf-cache", "/other/hub", "--json").records[0]
+    assert record["kept"] == {"org/gated": "it is gated"}
+    assert [str(call[1]["path"]) for call in factory.fake.calls] == ["None", "/other/hub"]
+
+
+def test_add_when_nothing_is_named_then_usage(run: Run) -> None:
+    assert run("add").code == 2
+
+
+def test_get_when_of_the_hub_then_patterns_are_passed_on_and_the_repo_is_shown(
+    run: Run, factory: FakeFactory
+) -> None:
+    flags = ("--include", "*.json", "--include", "*.bin", "--exclude", "old/*")
+    run("get", "hf:org/name", *flags)
+    arguments = factory.fake.calls[0][1]
+    assert (arguments["include"], arguments["exclude"]) == (["*.json", "*.bin"], ["old/*"])
+    lines = get.summary_lines(dataclasses.replace(GOT, cid="hf:org/name@abc"))
+    assert "  repo    org/name@abc" in lines
+
+
+def test_ls_when_of_the_hub_then_a_table_or_json(run: Run, factory: FakeFactory) -> None:
+    private = {**REPO, "repo": "org/x", "private": True, "files": None, "refs": [], "licence": ""}
+    whole = {**REPO, "repo": "org/all", "files_here": 4, "gated": "auto"}
+    factory.fake.repos = [REPO, private, whole]
+    assert run("ls", "hf:").out.splitlines() == [
+        "REPO      COMMIT        REFS  HERE                              LICENCE  ACCESS   SAYS",
+        "org/name  cccccccccccc  main  3 of 4 files, 1.50 MB of 2.00 MB  mit      open"
+        "     huggingface.co",
+        "org/x     cccccccccccc  -     files not known                   -        private"
+        "  huggingface.co",
+        "org/all   cccccccccccc  main  all 4 files, 2.00 MB              mit      gated"
+        "    huggingface.co",
+    ]
+    assert run("ls", "hf:org/name", "--json").records == [REPO, private, whole]
+    assert factory.fake.calls[-1] == ("ls_hub", {"target": "hf:org/name"})
+    assert run("ls", "other").code == 2
+    factory.fake.repos = []
+    assert "mirrornode get hf:" in run("ls", "hf:").err
+
+
+def test_ls_when_repos_are_here_then_one_more_line_beside_the_table(
+    run: Run, factory: FakeFactory
+) -> None:
+    factory.fake.repos = [
+        REPO,
+        {**REPO, "commit": "d" * 40},
+        {**REPO, "repo": "x", "bytes_here": 0},
+    ]
+    outcome = run("ls")
+    assert outcome.err == "and 1 repo of the Hub; see `mirrornode ls hf:`\n"
+    assert run("ls", "--json").records == [ROOT]
+
+
+def test_verify_when_of_the_hub_then_what_was_mended_and_12_for_what_was_not(
+    run: Run, factory: FakeFactory
+) -> None:
+    outcome = run("verify", "hf:org/name")
+    assert outcome.code == 0
+    assert outcome.out.splitlines() == [
+        "mended /cache/hub/blobs/x",
+        "verified 3 files, 2.00 MB: 1 bad, 1 mended; 1 file not here",
+    ]
+    [problem] = HUB_REPORT["problems"]
+    left = {**problem, "is_mended": False, "why_not": "nobody has it"}
+    factory.fake.hub_report = {**HUB_REPORT, "ok": False, "mended_files": 0, "problems": [left]}
+    outcome = run("verify", "hf:org/name")
+    assert outcome.code == 12
+    assert "nobody has it" in outcome.out
+    assert run("verify", "hf:org/name", "--json").records == [factory.fake.hub_report]
+
+
+def test_serve_when_share_is_given_then_it_replaces_the_setting(
+    run: Run, factory: FakeFactory
+) -> None:
+    async def program(ready: Ready, stop: asyncio.Event) -> None:
+        ready({"peer_id": "x", "listen": [], "peer_plane": "", "gateway": "", "home": ""})
+
+    factory.program = program
+    run("serve", "--share", "hf-cache", "--share", "/data")
+    assert factory.configs[0].share == ("hf-cache", "/data")

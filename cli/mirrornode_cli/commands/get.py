@@ -34,9 +34,17 @@ Examples:
   mirrornode get bafybei... --mirror https://mirror.example.com/models/x.safetensors
   mirrornode get bafybei... --download-limit 20MB      # leave the line to others as well
 
-
+\b
+From the Hugging Face Hub, through peers first:
+  mirrornode get hf:org/name              # into the cache that from_pretrained reads
+  mirrornode get hf:org/name@v1.0 -o ./model --include '*.safetensors' --include '*.json'
+  mirrornode get hf:datasets/org/name/train.parquet -o train.parquet
+The token for gated and private repos is that of HF_TOKEN or `hf auth login`.
+
+\b
 Stopped or cut off? The same command goes on where it was.
-Exit codes: 0 done, 3 some files missing, 10 nobody has it, 12 wrong bytes, 130 stopped."""
+Exit codes: 0 done, 3 some files missing, 10 nobody has it, 12 wrong bytes, 13 refused,
+130 stopped."""
 
 
 def get(
@@ -44,13 +52,19 @@ def get(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="TARGET", help="CID, /ipfs/CID[/PATH] or ipfs://CID[/PATH].", show_default=False
+            metavar="TARGET",
+            help="CID, /ipfs/CID[/PATH], ipfs://CID[/PATH] or hf:[datasets/]ORG/NAME[@REV][/PATH].",
+            show_default=False,
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="PATH", help="Where to write it.", show_default=False
+            "-o",
+            "--output",
+            metavar="PATH",
+            help="Where to write it. Default: the current folder; with hf: the Hub's cache.",
+            show_default=False,
         ),
     ] = None,
     mirror: Annotated[
@@ -78,12 +92,30 @@ def get(
         ),
     ] = 30.0,
     download_limit: options.DownloadLimit = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--include",
+            metavar="PATTERN",
+            help="With hf: only files whose path matches, such as '*.json'. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="With hf: no files whose path matches. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     bootstrap: options.Bootstrap = None,
     no_mdns: options.NoMdns = False,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Fetch by CID, and verify every byte."""
+    """Fetch a CID or a repo of the Hugging Face Hub, and verify every byte."""
     config = config_from_flags(home, bootstrap=bootstrap or (), mdns=not no_mdns)
     limit = rate_of(download_limit or "0", "--download-limit")
     peers = [peer_multiaddr(text, "--peer") for text in peer or ()]
@@ -97,6 +129,8 @@ def get(
                 peers=peers,
                 timeout_s=timeout,
                 download_limit=limit,
+                include=include or (),
+                exclude=exclude or (),
                 progress=progress,
             )
     except KeyboardInterrupt:
@@ -112,19 +146,21 @@ def get(
 
 def summary_lines(got: Got) -> list[str]:
     """Return what is said at the end: where it is, how fast, who delivered, who failed."""
-    fetched = max(0, got.size_bytes - got.resumed_bytes)
+    total = sum(got.bytes_by_source.values())
+    # A repo may have one content at many paths: it comes once.
+    fetched = min(max(0, got.size_bytes - got.resumed_bytes), total)
     files = f", {count_text(got.files, 'file')}" if got.files != 1 else ""
     speed = f", {rate_text(fetched / got.seconds)}" if got.seconds > 0 and fetched else ""
     verified = ", verified" if got.verified else ", NOT verified"
+    name = got.cid.removeprefix("hf:")
     lines = [
         f"got {got.path}",
-        f"  cid     {got.cid}",
+        f"  cid     {got.cid}" if name == got.cid else f"  repo    {name}",
         f"  size    {size_text(got.size_bytes)}{files}{verified}",
         f"  time    {seconds_text(got.seconds)}{speed}",
     ]
     if got.resumed_bytes:
         lines.append(f"  resumed {size_text(got.resumed_bytes)} were already there")
-    total = sum(got.bytes_by_source.values())
     for source_id, count in sorted(got.bytes_by_source.items(), key=lambda item: -item[1]):
         lines.append(
             f"  from    {source_text(source_id)}: {size_text(count)}, {percent_text(count, total)}"

@@ -17,6 +17,11 @@ Examples:
   mirrornode serve --bootstrap /ip4/192.0.2.7/tcp/4101/p2p/12D3Koo...
   mirrornode serve --peer-plane plain    # no TLS between nodes: faster on a trusted LAN
   mirrornode serve --upload-limit 50MB   # all peers together, shared fairly between them
+  mirrornode serve --share hf-cache --share /data/models
+
+\b
+Tools that use huggingface_hub download through the node, and so from the team:
+  export HF_ENDPOINT=http://127.0.0.1:8090
 
 \b
 Prints one READY line on stdout when it can be used.
@@ -66,6 +71,17 @@ def serve(
         ),
     ] = None,
     download_limit: options.DownloadLimit = None,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--share",
+            metavar="PATH|hf-cache",
+            help="A file or folder to share in place. 'hf-cache' is the cache of the Hugging "
+            "Face Hub's clients, 'hf-cache:DIR' one that lies elsewhere: what open repos have is "
+            "shared, also what comes later. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     bootstrap: options.Bootstrap = None,
     no_mdns: options.NoMdns = False,
     home: options.Home = None,
@@ -82,6 +98,7 @@ def serve(
         upload_limit=upload_limit,
         upload_per_peer=upload_limit_per_peer,
         download_limit=download_limit,
+        share=share or (),
     )
     factory = factory_of(context)
     run_until_signal(

@@ -1,4 +1,4 @@
-"""`mirrornode verify`: read the shared files again and compare them with their CIDs."""
+"""`mirrornode verify`: read files again and compare them with their CIDs, or with the Hub."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mirrornode.wire.hub import is_hub_target
 from mirrornode_cli import exit_codes, options
 from mirrornode_cli.context import Interrupted, factory_of
 from mirrornode_cli.output import write_error, write_json, write_line
@@ -19,26 +20,36 @@ EPILOG = """\b
 Examples:
   mirrornode verify                # everything this node shares
   mirrornode verify bafybei...     # one root
+  mirrornode verify hf:org/name    # all copies here, the cache of the Hub's clients included
 
-Exit code 12 when a file is not what it was when it was added."""
+\b
+A damaged file of hf: is replaced, from peers or the Hub.
+Exit code 12 when a file is damaged, or with hf: could not be replaced."""
 
 
 def verify(
     context: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[TARGET]", help="CID of a root; default: all.", show_default=False),
+        typer.Argument(
+            metavar="[TARGET]",
+            help="CID of a root, or hf:ORG/NAME[@REV][/PATH]; default: all that is shared.",
+            show_default=False,
+        ),
     ] = None,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check shared files against their CIDs."""
+    """Check files against their CIDs, or against the Hub."""
     client = factory_of(context).client(config_from_flags(home))
     try:
         with show_progress(AddView("verify"), quiet=as_json) as progress:
             report = client.verify(target, progress=progress)
     except KeyboardInterrupt:
         raise Interrupted("stopped; nothing was changed") from None
+    if is_hub_target(target):
+        _tell_of_hub(report, as_json=as_json)
+        return
     if as_json:
         write_json(report)
     else:
@@ -53,6 +64,42 @@ def verify(
             as_json=False,
         )
         raise typer.Exit(exit_codes.INTEGRITY)
+
+
+def _tell_of_hub(report: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        write_json(report)
+    else:
+        for line in hub_lines(report):
+            write_line(line)
+    if not report["ok"]:
+        count = len(report["problems"]) - report["mended_files"]
+        write_error(
+            "CidMismatch",
+            f"{count_text(count, 'damaged file')} not replaced; try again when a peer or the Hub "
+            "can be reached",
+            as_json=False,
+        )
+        raise typer.Exit(exit_codes.INTEGRITY)
+
+
+def hub_lines(report: Mapping[str, Any]) -> list[str]:
+    """Return the damaged files of a repo, one a line, and the sum."""
+    lines = [
+        f"mended {problem['path']}"
+        if problem["is_mended"]
+        else f"bad  {problem['path']}: {problem['reason']}; {problem['why_not']}"
+        for problem in report["problems"]
+    ]
+    bad = len(report["problems"])
+    absent = report["absent_files"]
+    lines.append(
+        f"verified {count_text(report['checked_files'], 'file')}, "
+        f"{size_text(report['checked_bytes'])}: "
+        + (f"{bad} bad, {report['mended_files']} mended" if bad else "all good")
+        + (f"; {count_text(absent, 'file')} not here" if absent else "")
+    )
+    return lines
 
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:

@@ -164,7 +164,7 @@ def get_request(fields: Mapping[str, Any], config: Config) -> GetRequest:
     timeout_s = fields.get("timeout_s", 30.0)
     if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= 1e6:
         raise TargetError(f"timeout {timeout_s!r}: give a number of seconds above 0")
-    limit = _field(fields, "download_limit", int) or 0
+    limit = field(fields, "download_limit", int) or 0
     if limit < 0 or 0 < limit < MIN_RATE:
         raise TargetError(f"download limit {limit}: give at least {MIN_RATE:,} bytes a second")
     named = texts(fields, "mirrors")
@@ -197,7 +197,7 @@ def mirrors(
     known = {mirror.url: mirror for mirror in config.mirror}
     named = texts(fields, "urls")
     chosen = [known.get(url) or MirrorConfig(url) for url in dict.fromkeys(named or known)]
-    return measure_mirrors(catalog, chosen, _field(fields, "sample", str) or "", emit)
+    return measure_mirrors(catalog, chosen, field(fields, "sample", str) or "", emit)
 
 
 def verify(catalog: Catalog, fields: Mapping[str, Any], emit: Emit) -> dict[str, Any]:

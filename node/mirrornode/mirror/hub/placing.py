@@ -17,7 +17,8 @@ from pathlib import Path
 
 from mirrornode.errors import FileChanged, PathRefused
 from mirrornode.store.stamps import MISSING
-from mirrornode.transfer.outputs import check_space, write_error
+from mirrornode.transfer.outputs import write_error
+from mirrornode.transfer.space import check_space
 
 _FICLONE = 0x40049409  # Linux: share the blocks of another file, copy on write
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
