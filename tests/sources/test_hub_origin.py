@@ -586,7 +586,7 @@ def test_abort_from_outside_wakes_a_lane_that_waits(hub: StandInHub, held: HeldR
     worker = threading.Thread(target=work)
     worker.start()
     assert waits.wait(20)
-    assert lane.received_bytes == LEAF
+    assert lane.received_bytes in (0, LEAF)  # what came with the head may not be counted
     lane.abort()
     worker.join(20)
     released.set()
