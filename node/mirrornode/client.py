@@ -459,7 +459,7 @@ class AsyncClient:
 
 async def _in_thread(work: Callable[[Progress], T], progress: Progress | None) -> T:
     """Run a blocking call; its events go to the event loop, a cancel ends it at its next event."""
-    from mirrornode.gateway.verbs import in_thread
+    from mirrornode.mirror.in_thread import in_thread
 
     loop = asyncio.get_running_loop()
 

@@ -33,7 +33,7 @@ from mirrornode.gateway.hub_ports import HubPorts
 from mirrornode.gateway.listeners import Address, bind, listening, parse_address
 from mirrornode.gateway.peer_plane import TicketOffice
 from mirrornode.gateway.plane_server import serving
-from mirrornode.gateway.verbs import NodeVerbs, in_thread
+from mirrornode.gateway.verbs import NodeVerbs
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.fingerprint import fingerprint_files
@@ -47,6 +47,7 @@ from mirrornode.mirror.hub.names import HubNames
 from mirrornode.mirror.hub.parts import HubParts
 from mirrornode.mirror.hub.peer_words import MAX_ANSWERING, PeerWords
 from mirrornode.mirror.hub.share import CacheSharing
+from mirrornode.mirror.in_thread import in_thread
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.routing.announce import Announcer
 from mirrornode.routing.find import Finder

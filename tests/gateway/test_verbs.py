@@ -12,8 +12,9 @@ import pytest
 from mirrornode.config import Config, MirrorConfig
 from mirrornode.errors import TargetError
 from mirrornode.events import AddProgress, Event
-from mirrornode.gateway.verbs import add, get_request, in_thread, verify
+from mirrornode.gateway.verbs import add, get_request, verify
 from mirrornode.mirror.get import GetRequest
+from mirrornode.mirror.in_thread import in_thread
 from mirrornode.store.catalog import open_catalog
 
 CONFIG = Config(mirror=(MirrorConfig("http://nas/"), MirrorConfig("http://far/", weight=0.0)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mirrornode.config import MIN_RATE, MirrorConfig
 from mirrornode.content.recipe import recipe_from
 from mirrornode.errors import TargetError
-from mirrornode.events import Event, to_record
+from mirrornode.events import to_record
 from mirrornode.gateway import hub_verbs
 from mirrornode.gateway.fields import field, texts
 from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.get import GetPorts, GetRequest, get
 from mirrornode.mirror.hub.cache_layout import looks_like_cache
+from mirrornode.mirror.in_thread import in_thread
 from mirrornode.mirror.mirror_probe import measure_mirrors
 from mirrornode.mirror.target import parse_target
 from mirrornode.mirror.verify import verify_roots
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from mirrornode.mirror.hub.share import CacheSharing
 
 T = TypeVar("T")
-
-
-class Interrupted(BaseException):
-    """Ends a blocking use case from inside its progress callback."""
 
 
 class NodeVerbs:
@@ -210,21 +206,3 @@ def verify(catalog: Catalog, fields: Mapping[str, Any], emit: Emit) -> dict[str,
             raise TargetError("verify takes a CID without a path")
         multihash = target.cid.multihash
     return verify_roots(catalog, multihash, emit).to_record()
-
-
-async def in_thread(work: Callable[[Emit], T], emit: Emit) -> T:
-    """Run blocking work that reports progress; cancelling ends it at its next report."""
-    stopped = threading.Event()
-
-    def progress(event: Event) -> None:
-        if stopped.is_set():
-            raise Interrupted
-        emit(event)
-
-    task = asyncio.ensure_future(asyncio.to_thread(work, progress))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        stopped.set()
-        await asyncio.gather(task, return_exceptions=True)
-        raise

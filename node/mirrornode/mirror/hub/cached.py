@@ -6,8 +6,6 @@ used. What an open repo vouches for is recorded as a shared file, from the same 
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -31,10 +29,6 @@ if TYPE_CHECKING:
 TOLD_EVERY_BYTES = 64 << 20
 
 T = TypeVar("T")
-
-
-class Stopped(BaseException):
-    """Ends hashing whose result nobody waits for; never leaves this module."""
 
 
 def known_copy(catalog: Catalog, etag: str, path: Path) -> HubBlob | None:
@@ -111,24 +105,6 @@ def share_record(catalog: Catalog, record: FileRecord) -> None:
     if record.sha256 is not None:
         keys.append(sha256_multihash(record.sha256))
     catalog.enqueue_announcements(dict.fromkeys(keys))
-
-
-async def in_thread(work: Callable[[BytesRead], T], on_bytes: BytesRead) -> T:
-    """Run work that reads files in a thread; cancelling ends it at the next bytes it reads."""
-    stopped = threading.Event()
-
-    def told(count: int) -> None:
-        if stopped.is_set():
-            raise Stopped
-        on_bytes(count)
-
-    task = asyncio.ensure_future(asyncio.to_thread(work, told))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        stopped.set()
-        await asyncio.gather(task, return_exceptions=True)
-        raise
 
 
 def in_steps(total: int, path: str, emit: Callable[[Event], None]) -> BytesRead:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from mirrornode.errors import FileChanged, Incomplete, MirrorError, OriginAway
 from mirrornode.events import Event, GetProgress, Got, Note, SourceState
-from mirrornode.mirror.hub.cached import adopt, in_thread
+from mirrornode.mirror.hub.cached import adopt
 from mirrornode.mirror.hub.chosen import chosen_files
 from mirrornode.mirror.hub.destination import (
     CacheDestination,
@@ -28,6 +28,7 @@ from mirrornode.mirror.hub.destination import (
 )
 from mirrornode.mirror.hub.parts import HubParts, admit
 from mirrornode.mirror.hub.small_file import SMALL_FILE_BYTES
+from mirrornode.mirror.in_thread import in_thread
 from mirrornode.wire.hub import parse_hub_target
 
 if TYPE_CHECKING:

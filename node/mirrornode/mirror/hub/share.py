@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from mirrornode.errors import HubRefusal, MirrorError, StoreError
 from mirrornode.events import Event, Note
 from mirrornode.mirror.hub.cache_scan import CachedBlob, CachedRepo, Problem, scan_cache
-from mirrornode.mirror.hub.cached import in_steps, in_thread, known_copy, publish_copy, read_copy
+from mirrornode.mirror.hub.cached import in_steps, known_copy, publish_copy, read_copy
+from mirrornode.mirror.in_thread import in_thread
 
 if TYPE_CHECKING:
     from mirrornode.mirror.hub.parts import HubParts

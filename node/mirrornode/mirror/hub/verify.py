@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from mirrornode.errors import MirrorError, StoreError
 from mirrornode.events import Event, Note
 from mirrornode.mirror.hub.cache_layout import SNAPSHOTS, blob_path, repo_folder
-from mirrornode.mirror.hub.cached import in_steps, in_thread, read_copy
+from mirrornode.mirror.hub.cached import in_steps, read_copy
 from mirrornode.mirror.hub.chosen import chosen_files
 from mirrornode.mirror.hub.parts import HubParts, admit
 from mirrornode.mirror.hub.placing import is_same_file, place
+from mirrornode.mirror.in_thread import in_thread
 from mirrornode.store.stamps import CHANGED, MISSING, look
 from mirrornode.wire.hub import is_commit
 
