@@ -70,7 +70,6 @@ class Arrived:
     path: Path
     digests: WholeDigests
     file_map: FileMap | None
-    bytes_by_source: dict[str, int]
 
 
 class Attempt:
@@ -164,22 +163,19 @@ class Bringing:
         feed = SourceFeed(self._ports.finder, self._cid, loader, lambda _: None)
         feeding = asyncio.create_task(feed.run(()) if self._asks_peers else _nothing())
         try:
-            root, file_map = await self._tree_of_peers(feed, loader)
+            file_map = await self._tree_of_peers(feed, loader)
             if file_map is None:
                 if not self._origins:
                     raise NoProviders(f"no peer has {self.file.path} and no origin can be asked")
                 return await self._from_origin(attempt)
-            assert root is not None
-            return await self._from_all(attempt, feed, root, file_map)
+            return await self._from_all(attempt, feed, file_map)
         finally:
             feeding.cancel()
             loader.close()
             await asyncio.gather(feeding, return_exceptions=True)
 
-    async def _tree_of_peers(
-        self, feed: SourceFeed, loader: BlockLoader
-    ) -> tuple[Cid | None, FileMap | None]:
-        """Return root and tree of the file as peers know it; None when no peer does."""
+    async def _tree_of_peers(self, feed: SourceFeed, loader: BlockLoader) -> FileMap | None:
+        """Return the tree of the file as peers know it; None when no peer does."""
         for bad_root in self._bad_roots:
             feed.named.reject(bad_root)
         while self._asks_peers and (root := await self._named_root(feed)) is not None:
@@ -190,10 +186,10 @@ class Bringing:
                 log.info("tree of a peer not read root=%s reason=%r", root, exc)
             else:
                 if file_map.size_bytes == self.file.size_bytes:
-                    return root, file_map
+                    return file_map
                 self._bad_roots.add(root)
             feed.named.reject(root)
-        return None, None
+        return None
 
     async def _named_root(self, feed: SourceFeed) -> Cid | None:
         """Return what a peer calls the file: connected ones answer soon, a large one may wait."""
@@ -211,10 +207,9 @@ class Bringing:
 
     # -- transfers -------------------------------------------------------------------------------
 
-    async def _from_all(
-        self, attempt: Attempt, feed: SourceFeed, root: Cid, file_map: FileMap
-    ) -> Arrived:
+    async def _from_all(self, attempt: Attempt, feed: SourceFeed, file_map: FileMap) -> Arrived:
         """Bring the file from peers and the origins together, verified leaf by leaf."""
+        root = file_map.root
         manifest = make_manifest(root, [TreeEntry("", "file", root, file_map, "")])
         feed.attach(manifest)
         active = self._ports.active
@@ -236,7 +231,7 @@ class Bringing:
             # The leaves were right and the whole is not: that root is another file's.
             self._bad_roots.add(root)
             raise
-        return Arrived(self.output, digests, file_map, self.bytes_by_source)
+        return Arrived(self.output, digests, file_map)
 
     async def _from_origin(self, attempt: Attempt) -> Arrived:
         """Bring the file from one origin; only its whole hash can tell whether it is right."""
@@ -251,7 +246,7 @@ class Bringing:
             self._origins.remove(origin)
             self.bad_sources[origin.source_id] = "sent wrong bytes"
             raise
-        return Arrived(self.output, digests, None, self.bytes_by_source)
+        return Arrived(self.output, digests, None)
 
     @asynccontextmanager
     async def _transfer(

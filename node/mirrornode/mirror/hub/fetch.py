@@ -293,42 +293,31 @@ class HubFiles:
             on_mismatch=lambda: self._ports.catalog.mark_poisoned(file.etag, time.time()),
         )
         sharing.bringing = bringing
-        async with self._slots:
-            await self._settle(sharing, file, bringing)
-
-    async def _settle(self, sharing: _Sharing, file: HubFile, bringing: Bringing) -> None:
-        try:
-            if await asyncio.to_thread(self._adopt_finished, file, bringing.output):
-                sharing.end()
+        async with self._ending(sharing, file), self._slots:
+            if await asyncio.to_thread(self._adopt_finished, file, output):
                 return
             arrived = await bringing.run()
             sharing.bytes_by_source = bringing.bytes_by_source
             sharing.bad_sources = bringing.bad_sources
             await asyncio.to_thread(self._keep, file, arrived, sharing.is_open)
-            sharing.end()
-            self._ports.announce()
-        except MirrorError as exc:
-            log.warning("hub file did not come etag=%s reason=%s", file.etag, exc)
-            sharing.end(exc)
-        except BaseException:
-            sharing.end(StoreError("the node is stopping"))
-            raise
-        finally:
-            self._sharing.pop(file.etag, None)
 
     async def _bring_small(
         self, sharing: _Sharing, file: HubFile, output: Path, origins: list[HubFileSource]
     ) -> None:
+        async with self._ending(sharing, file), self._small_slots:
+            if await asyncio.to_thread(self._adopt_finished, file, output):
+                return
+            small = await bring_small(self._ports, file, origins, asks_peers=sharing.asks_peers)
+            if small.content:
+                sharing.bytes_by_source = {small.source_id: len(small.content)}
+            await asyncio.to_thread(_write_small, output, small.content)
+            await asyncio.to_thread(self._keep_small, file, output, sharing.is_open)
+
+    @asynccontextmanager
+    async def _ending(self, sharing: _Sharing, file: HubFile) -> AsyncIterator[None]:
+        """Let go whoever waits for a file, however the block that brings it ends."""
         try:
-            async with self._small_slots:
-                if await asyncio.to_thread(self._adopt_finished, file, output):
-                    sharing.end()
-                    return
-                small = await bring_small(self._ports, file, origins, asks_peers=sharing.asks_peers)
-                if small.content:
-                    sharing.bytes_by_source = {small.source_id: len(small.content)}
-                await asyncio.to_thread(_write_small, output, small.content)
-                await asyncio.to_thread(self._keep_small, file, output, sharing.is_open)
+            yield
             sharing.end()
             self._ports.announce()
         except MirrorError as exc:
