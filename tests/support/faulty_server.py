@@ -60,6 +60,7 @@ class FaultyServer:
         after: The word for every request when the script is at its end.
         link_uses: How many requests a signed link is good for.
         expired: What a link answers after that.
+        link_serves: The word for a request that a signed link is good for.
     """
 
     url: str
@@ -68,6 +69,7 @@ class FaultyServer:
     after: str
     link_uses: int
     expired: str
+    link_serves: str = "ok"
     requests: list[Asked] = field(default_factory=list)
     links: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,7 +85,7 @@ class FaultyServer:
                 if self.links.get(asked.path, 0) <= 0:
                     return self.expired
                 self.links[asked.path] -= 1
-                return "ok"
+                return self.link_serves
             return self.script.pop(0) if self.script else self.after
 
     def new_link(self, path: str) -> str:
@@ -105,10 +107,11 @@ def faulty_server(
     after: str = "ok",
     link_uses: int = 1_000_000,
     expired: str = "403",
+    link_serves: str = "ok",
     context: ssl.SSLContext | None = None,
 ) -> Iterator[FaultyServer]:
     """Serve `files` (paths without the leading slash) on loopback for the length of the block."""
-    server = FaultyServer("", files, list(script), after, link_uses, expired)
+    server = FaultyServer("", files, list(script), after, link_uses, expired, link_serves)
 
     def behaviour(visit: Visit) -> None:
         while head := visit.head():
