@@ -27,3 +27,11 @@ def fixture_json(relative: str) -> Any:
     if not path.is_file():
         pytest.skip(f"fixture {relative} is missing")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def fixture_bytes(relative: str) -> bytes:
+    """Return the bytes of a fixture, e.g. `car/carv1-basic.car`, or skip."""
+    path = fixtures_dir() / relative
+    if not path.is_file():
+        pytest.skip(f"fixture {relative} is missing")
+    return path.read_bytes()

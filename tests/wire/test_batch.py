@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mirrornode.content.block import multihash_of
+from mirrornode.content.car import section_head
 from mirrornode.content.cid import RAW, SHA2_256, Cid
 from mirrornode.errors import RemoteProtocolError
-from mirrornode.wire.batch import decode_sections, section_head
+from mirrornode.wire.batch import decode_sections
 
 BLOCKS = [b"one", b"", b"three" * 1000]
 CIDS = [Cid.v1(RAW, multihash_of(SHA2_256, block)) for block in BLOCKS]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import parse_qs, urlsplit
 
 from mirrornode.buffers import page_aligned
+from mirrornode.content.car import CAR_TYPE, section_head
 from mirrornode.errors import RemoteProtocolError
 from mirrornode.gateway.answers import (
     PIECE_BYTES,
@@ -207,7 +208,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def _send_batch(self, cids: list[Cid]) -> None:
         self.send_response(200)
-        self.send_header("Content-Type", batch.SECTIONS_TYPE)
+        self.send_header("Content-Type", CAR_TYPE)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         pieces: list[bytes] = []
@@ -217,7 +218,7 @@ class _Request(BaseHTTPRequestHandler):
             block = self._plane.shelf.read_block(cid)
             if block is None:
                 break
-            pieces += (batch.section_head(cid, len(block)), block)
+            pieces += (section_head(cid, len(block)), block)
             size += len(block)
             if size >= WRITE_BYTES:
                 self._write_chunk(pieces, is_small=sent + size <= SMALL_BYTES)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mirrornode.content.car import section_head
 from mirrornode.content.leaf_form import leaf_block_size, leaf_prefix, leaf_suffix
 from mirrornode.errors import SourceRefused
 from mirrornode.sources.refusal import refusal
-from mirrornode.wire.batch import PATH, encode_request, section_head
+from mirrornode.wire.batch import PATH, encode_request
 
 if TYPE_CHECKING:
     from mirrornode.sources.http_client import HttpConnection

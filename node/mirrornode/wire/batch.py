@@ -17,7 +17,6 @@ from mirrornode.errors import ContentError, RemoteProtocolError
 PATH = "/mirrornode/blocks"
 MAX_BLOCKS = 500  # in one request: the gain is flat from 100 on
 MAX_REQUEST_BYTES = MAX_BLOCKS * (MAX_CID_BYTES + 2)
-SECTIONS_TYPE = "application/vnd.ipld.car"
 
 
 def encode_request(cids: Sequence[Cid]) -> bytes:
@@ -44,11 +43,6 @@ def decode_request(body: bytes) -> list[Cid]:
     except ContentError as exc:
         raise RemoteProtocolError(f"a batch request holds no CID: {exc}") from exc
     return cids
-
-
-def section_head(cid: Cid, block_size: int) -> bytes:
-    """Return what stands before a block in the answer."""
-    return encode_uvarint(len(cid.binary) + block_size) + cid.binary
 
 
 def decode_sections(body: bytes, asked: Sequence[Cid]) -> list[bytes]:
