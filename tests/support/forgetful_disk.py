@@ -38,9 +38,9 @@ class ForgetfulDisk(RealDisk):
         synced = os.pread(descriptor, status.st_size, 0)
         self._synced[status.st_ino] = (synced, status.st_mtime_ns)
 
-    def rename(self, part: Path, path: Path) -> None:
+    def rename(self, part: str, path: str) -> None:
         super().rename(part, path)
-        self._renames.append((part, path))
+        self._renames.append((Path(part), Path(path)))
 
     def sync_folder(self, folder: Path) -> None:
         super().sync_folder(folder)
@@ -91,7 +91,7 @@ class FailingDisk(RealDisk):
         self._fail("sync")
         super().sync(descriptor)
 
-    def rename(self, part: Path, path: Path) -> None:
+    def rename(self, part: str, path: str) -> None:
         self._fail("rename")
         super().rename(part, path)
 

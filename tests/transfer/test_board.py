@@ -46,10 +46,7 @@ def test_board_when_threads_hammer_it_then_each_leaf_is_done_once() -> None:
     assert snapshot.leaves_left == 0
     assert snapshot.done_bytes == manifest.size_bytes
     assert sum(state.received_bytes for state in snapshot.sources) == manifest.size_bytes
-    finished = []
-    while (index := board.next_finished()) is not None:
-        finished.append(index)
-    assert sorted(finished) == [0, 1, 2]
+    assert sorted(board.take_finished()) == [0, 1, 2]
 
 
 def test_board_when_leaves_are_there_already_then_counted_and_finished() -> None:
@@ -58,7 +55,7 @@ def test_board_when_leaves_are_there_already_then_counted_and_finished() -> None
     done[:5] = b"\x01" * 5  # the empty leaf, the three of "a", and one of "b"
     board = Board(manifest, done)
     assert board.snapshot(()).done_bytes == 4 * LEAF
-    assert [board.next_finished() for _ in range(3)] == [0, 1, None]
+    assert [board.take_finished(), board.take_finished()] == [[0, 1], []]
     assert board.is_file_complete(1)
     assert not board.is_file_complete(2)
     assert board.have_runs(1) == [(0, 3 * LEAF)]

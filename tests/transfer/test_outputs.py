@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mirrornode.errors import DiskFull, PathRefused
-from mirrornode.transfer.outputs import OutputFile, lay_out, part_path, sync_folder, write_error
+from mirrornode.transfer.outputs import OutputFile, lay_out, part_text, sync_folder, write_error
 from mirrornode.transfer.space import check_space, free_bytes
 from support.models import LEAF, Model, folder_of, inline_model, model_of
 from support.shared_files import content
@@ -276,7 +276,7 @@ def test_name_when_it_leaves_no_room_for_a_suffix_then_the_part_has_a_shorter_on
     write_all(output)
     output.finish()
     assert output.path.read_bytes() == MODEL.data
-    assert part_path(tmp_path / name) != part_path(tmp_path / (name[:-1] + "m"))
+    assert part_text(f"{tmp_path}/{name}") != part_text(f"{tmp_path}/{name[:-1]}m")
 
 
 def test_folder_when_it_is_read_only_then_path_refused(tmp_path: Path) -> None:

@@ -41,8 +41,14 @@ def look_at_outputs(catalog: Catalog, manifest: Manifest, outputs: Sequence[Outp
     journal = Journal(catalog)
     done = bytearray(manifest.leaves)
     size_bytes = 0
+    is_there: dict[str, bool] = {}  # by folder: in one that is yet to be made, nothing can lie
     for output in outputs:
         file = output.file
+        folder = output.path_text.rpartition("/")[0]
+        if folder not in is_there:
+            is_there[folder] = os.path.isdir(folder)
+        if not is_there[folder] and all(file.map.lengths):
+            continue
         found = journal.resume(output)
         output.is_finished = found.is_final
         output.begun = found.begun
@@ -62,11 +68,12 @@ def impossible_paths(output: Path, entries: Sequence[TreeEntry]) -> dict[str, st
     of the tree can be had.
     """
     impossible = {}
+    base = os.fspath(output)
     for entry in entries:
         if not entry.path:
             continue
         try:
-            os.lstat(output / entry.path)
+            os.lstat(f"{base}/{entry.path}")
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue  # what can be said of these is said when they are made
         except (OSError, ValueError) as exc:

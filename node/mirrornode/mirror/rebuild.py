@@ -43,7 +43,7 @@ from mirrornode.store.stamps import FileStamp
 from mirrornode.transfer.outputs import (
     lock_part,
     make_folder,
-    part_path,
+    part_text,
     sync_folder,
     write_error,
 )
@@ -136,7 +136,7 @@ class _Fetch:
         emit: Callable[[Event], None],
         pace: Pace | None,
     ) -> None:
-        self.part = part_path(output, ".whole.part")
+        self.part = Path(part_text(os.fspath(output), ".whole.part"))
         self.position = 0
         self.resumed_bytes = 0
         self.bytes_by_source: dict[str, int] = {}  # of what this run put into the part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,8 @@ def record_files(catalog: Catalog, outputs: Sequence[OutputFile]) -> None:
 
 def record_root(catalog: Catalog, manifest: Manifest, output: Path, name: str) -> None:
     """Record the whole target and queue its announcements."""
-    files = [(output / file.path if file.path else output, file.root) for file in manifest.files]
+    base = os.fspath(output)
+    files = [(f"{base}/{file.path}" if file.path else base, file.root) for file in manifest.files]
     kind = next(entry.kind for entry in manifest.entries if entry.cid == manifest.target)
     announce = dict.fromkeys(
         [manifest.target.multihash, *(file.root.multihash for file in manifest.files)]
@@ -56,8 +58,8 @@ def record_root(catalog: Catalog, manifest: Manifest, output: Path, name: str) -
 def _record(output: OutputFile) -> FileRecord:
     file_map = output.file.map
     return FileRecord(
-        path=output.path,
-        stamp=FileStamp.of(output.path),
+        path=output.path_text,
+        stamp=output.stamp or FileStamp.of(output.path),
         cid=output.file.root,
         leaf_form=file_map.leaf_form,
         multihashes=file_map.multihashes,

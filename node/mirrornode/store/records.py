@@ -64,7 +64,7 @@ class FileRecord:
         blocks: Inner nodes to keep with it, so that a file is never there without its tree.
     """
 
-    path: Path
+    path: Path | str
     stamp: FileStamp
     cid: Cid
     leaf_form: LeafForm

@@ -46,7 +46,7 @@ class RootTable:
         path: Path,
         size_bytes: int,
         profile: str,
-        files: Iterable[tuple[Path, Cid]],
+        files: Iterable[tuple[Path | str, Cid]],
         blocks: Iterable[Block] = (),
         announce: Iterable[bytes] = (),
         added_at: float | None = None,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -79,9 +78,7 @@ class Board:
             )
             for file in manifest.files
         )
-        self._finished: deque[int] = deque(
-            index for index, left in enumerate(self._left_in_file) if left == 0
-        )
+        self._finished = [index for index, left in enumerate(self._left_in_file) if left == 0]
         self._is_closed = False
         self._last_arrival = clock()
         self._dirty: set[int] = set()
@@ -121,8 +118,10 @@ class Board:
                 self._left_in_file[index] -= 1
                 if self._left_in_file[index] == 0:
                     self._finished.append(index)
-                    self._changed.notify_all()
+                    if len(self._finished) == 1:
+                        self._changed.notify_all()  # who is awake takes the others, too
                 if self._plan.is_complete:
+                    self._changed.notify_all()
                     self._work.notify_all()
             return not self._is_closed and self._plan.wants_more(run)
 
@@ -207,10 +206,11 @@ class Board:
             is_usable = self._plan.state(source_id) in ("active", "idle")
             return not self._is_closed and is_usable and self._plan.has_any(source_id)
 
-    def next_finished(self) -> int | None:
-        """Return the index of a file whose last leaf has arrived, each once; None when none."""
+    def take_finished(self) -> list[int]:
+        """Return the indexes of files whose last leaf has arrived, each once."""
         with self._changed:
-            return self._finished.popleft() if self._finished else None
+            finished, self._finished = self._finished, []
+            return finished
 
     def take_dirty(self) -> dict[int, bytes]:
         """Return a copy of the done map of each unfinished file that changed since the last call.
@@ -295,11 +295,17 @@ class Board:
         with self._changed:
             return self._left_in_file[index] == 0
 
-    def wait_change(self, timeout_s: float) -> None:
-        """Sleep until something changed or the time is over."""
+    def wait_finished(self, timeout_s: float, gather_s: float) -> None:
+        """Sleep until a file is complete or the time is over, and a little longer for more files.
+
+        Args:
+            gather_s: How long the first may wait for others, unless nothing more is to come.
+        """
         with self._changed:
             if not self._finished and not self._plan.is_complete:
                 self._changed.wait(timeout_s)
+            if self._finished and not self._plan.is_complete and not self._is_closed:
+                self._changed.wait(gather_s)
 
     def close(self) -> None:
         """End all lanes at their next step."""

@@ -25,7 +25,7 @@ class Disk(Protocol):
             OSError: It may not be, and what is read back from now on is what the disk has.
         """
 
-    def rename(self, part: Path, path: Path) -> None:
+    def rename(self, part: str, path: str) -> None:
         """Give a file another name, in place of what had it. Durable after `sync_folder`."""
 
     def sync_folder(self, folder: Path) -> None:
@@ -52,7 +52,7 @@ class RealDisk:
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             raise
 
-    def rename(self, part: Path, path: Path) -> None:
+    def rename(self, part: str, path: str) -> None:
         os.replace(part, path)
 
     def sync_folder(self, folder: Path) -> None:

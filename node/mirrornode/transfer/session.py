@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.2
 HOPELESS_S = 5.0  # how long sources that nobody knows of yet may take, when all others lack it
 CLAIM_EVERY_S = 5.0  # the sync window: what a power cut may cost
+GATHER_S = 0.03  # small files are finished and recorded many at a time: waking up costs more
 FINISHERS = 8  # small files wait for the disk together, not one after the other
 JOIN_S = 5.0
 SPARED_S = 0.02  # between two looks whether this disk has brought all it has
@@ -292,11 +293,9 @@ class TransferSession:
         """Give every complete file its final name, until all have theirs."""
         with ThreadPoolExecutor(FINISHERS, "finish") as pool:
             while self._files_done < len(self.outputs):
-                batch = []
-                while (index := self.board.next_finished()) is not None:
-                    batch.append(self.outputs[index])
+                batch = [self.outputs[index] for index in self.board.take_finished()]
                 if not batch:
-                    await asyncio.to_thread(self.board.wait_change, TICK_S)
+                    await asyncio.to_thread(self.board.wait_finished, TICK_S, GATHER_S)
                     continue
                 work = asyncio.create_task(asyncio.to_thread(self._finish_batch, pool, batch))
                 try:
@@ -314,7 +313,8 @@ class TransferSession:
         fresh = [output for output in batch if not output.is_finished]
         for output in batch:
             self._check_whole(output)
-        list(pool.map(_finish_all, [fresh[at::FINISHERS] for at in range(FINISHERS)]))
+        shares = [fresh[at::FINISHERS] for at in range(min(FINISHERS, len(fresh)))]
+        list(pool.map(_finish_all, shares))
         self._on_finished(batch)
         for output in fresh:
             self._journal.forget(output)
@@ -337,7 +337,8 @@ class TransferSession:
             self._claim()
         finally:
             for output in self.outputs:
-                output.close()
+                if not output.is_finished:
+                    output.close()
 
 
 def _finish_all(outputs: Sequence[OutputFile]) -> None:
