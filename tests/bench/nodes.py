@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Node(Server):
         bootstrap: Sequence[str] = (),
         host: str = LOOPBACK,
         room: Room | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.home = home
         words: list[str | Path] = [COMMAND, "serve", "--json", "--no-mdns", "--home", home]
@@ -44,7 +46,8 @@ class Node(Server):
             words += ["--peer-plane", "plain"]
         for address in bootstrap:
             words += ["--bootstrap", address]
-        super().__init__(words, home.with_suffix(".log"), room=room)
+        settings = {**os.environ, **env} if env else None
+        super().__init__(words, home.with_suffix(".log"), room=room, env=settings)
         self.address = str(self.ready["listen"][0])
         self.peer_id = str(self.ready["peer_id"])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import signal
 import sys
 from collections.abc import Mapping
@@ -49,6 +50,11 @@ def build(files: Mapping[str, Path]) -> web.Application:
             ]
         )
 
+    async def paths_info(request: web.Request) -> web.Response:
+        asked = (await request.post()).getall("paths", [])
+        listed = json.loads((await tree(request)).text or "[]")
+        return web.json_response([one for one in listed if one["path"] in asked])
+
     async def resolve(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         if name not in files:
@@ -57,10 +63,15 @@ def build(files: Mapping[str, Path]) -> web.Application:
             files[name], headers={"ETag": f'"{sums[name]}"', "X-Repo-Commit": COMMIT}
         )
 
+    async def probe(_: web.Request) -> web.Response:
+        return web.Response()  # olah looks at start whether its upstream is a Hub
+
     app = web.Application()
     app.router.add_get(f"/api/models/{REPO}", model)
     app.router.add_get(f"/api/models/{REPO}/revision/{{revision}}", model)
     app.router.add_get(f"/api/models/{REPO}/tree/{{revision}}", tree)
+    app.router.add_post(f"/api/models/{REPO}/paths-info/{{revision}}", paths_info)
+    app.router.add_get("/datasets/Salesforce/wikitext/{rest:.*}", probe)
     app.router.add_get(f"/{REPO}/resolve/{{revision}}/{{name}}", resolve)
     return app
 
