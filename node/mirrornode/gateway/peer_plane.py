@@ -72,6 +72,7 @@ class TicketOffice:
                 tickets.BEARER_LIFE_S,
                 holdings,
                 batch.MAX_BLOCKS,
+                self._shelf.claims.arriving(roots),
             )
         )
 

@@ -19,13 +19,15 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import parse_qs, urlsplit
 
 from mirrornode.buffers import page_aligned
 from mirrornode.content.car import CAR_TYPE, section_head
-from mirrornode.errors import RemoteProtocolError
+from mirrornode.content.cid import Cid
+from mirrornode.errors import ContentError, RemoteProtocolError
 from mirrornode.gateway.answers import (
     PIECE_BYTES,
     WRITE_BYTES,
@@ -34,14 +36,15 @@ from mirrornode.gateway.answers import (
     refusal,
 )
 from mirrornode.gateway.listeners import tune_for_lan
+from mirrornode.mirror.shelf import OpenFile
 from mirrornode.transfer.limit import SMALL_BYTES
 from mirrornode.wire import batch
 from mirrornode.wire import ticket as tickets
+from mirrornode.wire.ranges import RangeNotSatisfiable, content_range, parse_range
 
 if TYPE_CHECKING:
-    from mirrornode.content.cid import Cid
     from mirrornode.gateway.peer_plane import TicketOffice
-    from mirrornode.mirror.shelf import OpenFile, Shelf
+    from mirrornode.mirror.shelf import Shelf
     from mirrornode.transfer.pacing import Uploads
 
 log = logging.getLogger(__name__)
@@ -177,6 +180,9 @@ class _Request(BaseHTTPRequestHandler):
         cid_text = parts.path.removeprefix("/ipfs/")
         if not self._is_admitted():
             return
+        if parts.path.startswith(tickets.ARRIVING_PATH):
+            self._send_arriving(parts.path.removeprefix(tickets.ARRIVING_PATH))
+            return
         if not parts.path.startswith("/ipfs/") or "/" in cid_text:
             self._send(refusal(404, "there is nothing under this path"))
             return
@@ -298,6 +304,38 @@ class _Request(BaseHTTPRequestHandler):
             sock.sendall(view[:count])
             uploads.note_sent(count)
             start += count
+
+    def _send_arriving(self, cid_text: str) -> None:
+        """Send a part of what an origin brings as it comes; a cut says that it will not come."""
+        headers = cast("Any", self.headers)
+        try:
+            claim = self._plane.shelf.claims.find(Cid.parse(cid_text).multihash)
+            run = parse_range(headers.get("Range"), claim.size_bytes) if claim else None
+        except (ContentError, RangeNotSatisfiable) as exc:
+            self._send(refusal(400, str(exc)))
+            return
+        if claim is None or run is None:  # all of it is here by now, or nothing is
+            self._send(self._plane.answers.get(cid_text, "", headers))
+            return
+        start, stop = run
+        self.send_response(206)
+        self.send_header("Content-Range", content_range(start, stop, claim.size_bytes))
+        self.send_header("Content-Length", str(stop - start))
+        self.end_headers()
+        descriptor = -1
+        try:
+            while self.command == "GET" and start < stop:
+                end = min(stop, claim.wait(start))
+                if end == start or claim.arrival is None:
+                    raise ConnectionResetError("the file does not come")
+                if descriptor < 0:
+                    descriptor = claim.arrival.open_part()
+                opened = OpenFile(claim.cid, descriptor, claim.size_bytes, None, None, Path())
+                self._send_file(opened, start, end)
+                start = end
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _check_sent(self, opened: OpenFile, count: int) -> None:
         if not count:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mirrornode.mirror.claims import Claims
 from mirrornode.mirror.shared_get import SharedGets
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class ActiveTransfers:
 
     def __init__(self) -> None:
         self.gets = SharedGets()
+        self.claims = Claims()
         # Lists: one target may be fetched to two places at once.
         self._by_file: dict[bytes, list[tuple[TransferSession, int]]] = {}
         self._sessions: list[TransferSession] = []

@@ -24,6 +24,7 @@ from mirrornode.wire.ticket import Holding
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
     from mirrornode.mirror.active import ActiveTransfers
+    from mirrornode.mirror.claims import Claims
     from mirrornode.store.catalog import Catalog
     from mirrornode.wire.ranges import Run
 
@@ -99,6 +100,11 @@ class Shelf:
         except (FileChanged, PathRefused):
             return None
         return OpenFile(part.cid, descriptor, part.size_bytes, part.runs, None, part.path)
+
+    @property
+    def claims(self) -> Claims:
+        """What this node is fetching from an origin, unproven."""
+        return self._active.claims
 
     def note_served(self) -> None:
         """Note that something of the shelf is being sent."""

@@ -163,7 +163,7 @@ class Finder:
             stop_listening()
 
     async def ask_connected(self, roots: Sequence[Cid], timeout_s: float) -> list[Found]:
-        """Ask every connected peer once, all at the same time; return those that hold any root."""
+        """Ask every connected peer once; return those that hold any root, or are fetching it."""
         speakers = [link for link in self._swarm.links() if tickets.PROTOCOL in link.protocols]
         asking = [
             asyncio.create_task(self.ask(link.peer_id, roots)) for link in speakers[:MAX_ASKING]
@@ -175,7 +175,8 @@ class Finder:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         answered = [task for task in done if not isinstance(task.exception(), MirrorError)]
-        return [task.result() for task in answered if task.result().ticket.holdings]
+        found = [task.result() for task in answered]
+        return [one for one in found if one.ticket.holdings or one.ticket.arriving]
 
     async def find(
         self, roots: Sequence[Cid], peers: Sequence[str] = ()

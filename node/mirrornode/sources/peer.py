@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LANES: Final = 4  # at most: measured on a LAN, 16 connections are slower than 2
+CONTENT_PATH: Final = "/ipfs/"
 PROBE: Final = "/ipfs/bafkqaaa?format=raw"  # the empty identity block: every node has it
 MAX_FETCH_BATCH = 64  # inner nodes and folders in one answer, which is kept in memory whole
 MAX_FETCH_BYTES = 32 << 20
@@ -43,17 +44,21 @@ class PeerSource:
         *,
         near_host: str = "",
         renew: Callable[[], Ticket] | None = None,
+        path: str = CONTENT_PATH,
+        lanes: int = LANES,
     ) -> None:
         """Prepare; nothing is connected yet.
 
         Args:
+            path: Below which files are asked for by their root.
             near_host: The IP address this node already talks to the peer through; tried first.
             renew: Returns a fresh ticket; called from lane threads when the bearer is refused.
         """
         self.peer_id = peer_id
         self.source_id = f"peer:{peer_id}"
-        self.max_lanes = LANES
+        self.max_lanes = lanes
         self.max_batch = min(ticket.batch, batch.MAX_BLOCKS)
+        self.path = path
         self._renew = renew
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
@@ -182,7 +187,7 @@ class PeerLane:
 
         def ask(connection: HttpConnection, headers: Mapping[str, str]) -> RunReader:
             run = RunReader(connection, self._source.source_id, file, first, skip_bytes)
-            run.open(f"/ipfs/{file.root}", headers, stop)
+            run.open(f"{self._source.path}{file.root}", headers, stop)
             return run
 
         self._run = self._with_ticket(ask)

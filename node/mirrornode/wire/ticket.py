@@ -28,6 +28,7 @@ from mirrornode.wire.ranges import MAX_HAVE_RUNS, Run, parse_have
 
 PROTOCOL = "/mirrornode/ticket/1.0.0"
 HAVE_PATH = "/mirrornode/have"
+ARRIVING_PATH = "/mirrornode/arriving/"  # then the asked CID
 MAX_ROOTS = 256  # roots asked about in one request: 256 CIDs stay below 16 KiB
 MAX_REQUEST_BYTES = 32 * 1024
 MAX_ANSWER_BYTES = 1024 * 1024  # 256 partial files with long have-maps
@@ -58,6 +59,20 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class Arriving:
+    """A file that a peer fetches from an origin: nothing of it is proven yet.
+
+    Attributes:
+        cid: The asked raw CID of the whole file's SHA-256.
+        is_fetching: False while the peer is only about to.
+    """
+
+    cid: Cid
+    size_bytes: int
+    is_fetching: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """Admission to one peer plane.
 
@@ -70,6 +85,7 @@ class Ticket:
         life_s: Seconds until the bearer expires.
         holdings: Answers for those asked roots that are here; absent roots are left out.
         batch: How many blocks one request may name; 0 when the peer knows no such requests.
+        arriving: What the peer fetches of the asked CIDs, see `mirror.claims`.
     """
 
     scheme: str
@@ -80,6 +96,7 @@ class Ticket:
     life_s: float
     holdings: tuple[Holding, ...]
     batch: int = 0
+    arriving: tuple[Arriving, ...] = ()
 
 
 def encode_request(roots: Sequence[Cid]) -> bytes:
@@ -103,6 +120,10 @@ def decode_request(data: bytes) -> list[Cid]:
 
 def encode_ticket(ticket: Ticket) -> bytes:
     """Return the answer bytes."""
+    arriving = [
+        {"cid": str(one.cid), "size": one.size_bytes, "fetching": one.is_fetching}
+        for one in ticket.arriving
+    ]
     return _dump(
         {
             "v": _VERSION,
@@ -114,6 +135,7 @@ def encode_ticket(ticket: Ticket) -> bytes:
             "life_s": ticket.life_s,
             "batch": ticket.batch,
             "have": _encode_holdings(ticket.holdings),
+            **({"arriving": arriving} if arriving else {}),
         }
     )
 
@@ -149,7 +171,10 @@ def decode_ticket(data: bytes, asked: Sequence[Cid]) -> Ticket:
     if type(batch) is not int or not 0 <= batch <= 1_000_000:
         raise RemoteProtocolError("ticket with an unusable batch size")
     holdings = _decode_holdings(record, asked)
-    return Ticket(scheme, port, tuple(hosts), cert, bearer, float(life_s), holdings, batch)
+    arriving = _decode_arriving(record, asked)
+    return Ticket(
+        scheme, port, tuple(hosts), cert, bearer, float(life_s), holdings, batch, arriving
+    )
 
 
 def encode_have(holdings: Sequence[Holding]) -> bytes:
@@ -229,6 +254,22 @@ def _decode_holdings(record: dict[str, Any], asked: Sequence[Cid]) -> tuple[Hold
         raise RemoteProtocolError("ticket message with unusable holdings")
     wanted = set(asked)
     return tuple(_decode_holding(item, wanted) for item in have)
+
+
+def _decode_arriving(record: dict[str, Any], asked: Sequence[Cid]) -> tuple[Arriving, ...]:
+    items = record.get("arriving", [])
+    if not isinstance(items, list) or len(items) > len(asked):
+        raise RemoteProtocolError("ticket message with unusable claims")
+    wanted = set(asked)
+    found = []
+    for item in items:
+        if not isinstance(item, dict) or (cid := _cid(item.get("cid"))) not in wanted:
+            raise RemoteProtocolError("a claim answers what was not asked")
+        size = item.get("size")
+        if type(size) is not int or not 0 <= size < 2**63:
+            raise RemoteProtocolError("a claim without a usable size")
+        found.append(Arriving(cid, size, item.get("fetching") is True))
+    return tuple(found)
 
 
 def _decode_holding(item: object, wanted: set[Cid]) -> Holding:

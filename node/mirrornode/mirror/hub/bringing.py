@@ -3,8 +3,9 @@
 Peers are asked first, by the hash the Hub names the file by. When one has it, its tree makes every
 leaf verifiable and the origin is one more source in that transfer. When none has it, an origin
 alone brings the bytes, which only the hash of the whole can prove; one origin at a time then, so
-that a wrong hash has one author. Either way nothing is finished, recorded or announced before the
-hash of the whole is right.
+that a wrong hash has one author. When another node is doing that already, it is read along from
+instead, so that the origin sends the file once (`mirror.claims`). Either way nothing is finished,
+recorded or announced before the hash of the whole is right.
 """
 
 from __future__ import annotations
@@ -24,24 +25,30 @@ from mirrornode.errors import (
     MirrorError,
     NoProviders,
     OriginAway,
+    SourceError,
     SourceGone,
 )
 from mirrornode.events import Event, GetProgress, SourceState
 from mirrornode.mirror.block_loader import BlockLoader
+from mirrornode.mirror.claims import choose_leader
 from mirrornode.mirror.hub.prefix_hash import PrefixHash, WholeDigests
 from mirrornode.mirror.hub.small_file import hub_cid
 from mirrornode.mirror.on_disk import local_offer
 from mirrornode.mirror.source_feed import SourceFeed
+from mirrornode.sources.peer import PeerSource
 from mirrornode.store.stamps import open_regular
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.manifest import Manifest, make_manifest
 from mirrornode.transfer.outputs import OutputFile
-from mirrornode.transfer.session import Offer, TransferSession
+from mirrornode.transfer.session import HOPELESS_S, Offer, TransferSession
 from mirrornode.transfer.space import check_space
+from mirrornode.wire.ticket import ARRIVING_PATH
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
+    from mirrornode.mirror.claims import Claim
     from mirrornode.mirror.get import GetPorts
+    from mirrornode.routing.find import Found
     from mirrornode.sources.hub_origin import HubFileSource
     from mirrornode.sources.ports import Source
     from mirrornode.wire.hub import HubFile
@@ -58,6 +65,8 @@ MAX_ATTEMPTS = 4
 # What the network of a team brings: while peers deliver that much, the origin is left alone.
 ENOUGH_BYTES_PER_S = 10 << 20
 LOOK_AT_RATE_S = 2.0
+FOLLOW_SILENCE_S = 8.0  # who is read along from brings nothing: the origin is asked instead
+FOLLOW_HOPELESS_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +114,12 @@ class Bringing:
         asks_peers: bool,
         is_read: bool,
         on_mismatch: Callable[[], None],
+        shows: bool,
     ) -> None:
         """Prepare.
 
         Args:
+            shows: Others may know that the file is fetched: it is everybody's.
             attempt: The first; readers may be waiting on it already.
             on_mismatch: Called when bytes that may have been passed on were wrong; blocking.
             origins: The file at each origin that may be asked, best first.
@@ -128,6 +139,16 @@ class Bringing:
         self._bad_roots: set[Cid] = set()
         self._cid = hub_cid(file)
         self._on_mismatch = on_mismatch
+        self._shows = shows
+        self._claim: Claim | None = None
+        self._nearby: Sequence[Found] = ()  # what connected peers have said last
+        self._left: set[str] = set()  # peers that were read along from, in vain
+        self._is_mixed = False  # this attempt has bytes of another node and of an origin
+
+    def close(self) -> None:
+        """Let go the nodes that read along: the file is recorded by now, or will not come."""
+        if self._claim is not None:
+            self._ports.active.claims.end(self._claim)
 
     async def run(self) -> Arrived:
         """Bring the file to `output`.
@@ -148,6 +169,7 @@ class Bringing:
                 attempt.failure = failure = exc
                 log.warning("hub file refused etag=%s reason=%s", self.file.etag, exc)
                 self.attempt = Attempt(self.output)
+                self._is_mixed = False  # what there was of it is thrown away
             else:
                 return arrived
             if not self._origins:
@@ -157,6 +179,10 @@ class Bringing:
     # -- who has it ------------------------------------------------------------------------------
 
     async def _try(self, attempt: Attempt) -> Arrived:
+        if self._shows and self._asks_peers:
+            self.close()
+            # Before anybody is asked: of two nodes that ask each other, one sees the other's claim.
+            self._claim = self._ports.active.claims.begin(self._cid, self.file.size_bytes)
         loader = BlockLoader(
             self._ports.shelf.read_block, self._ports.catalog.put_blocks, TREE_TIMEOUT_S
         )
@@ -165,9 +191,12 @@ class Bringing:
         try:
             file_map = await self._tree_of_peers(feed, loader)
             if file_map is None:
+                if (arrived := await self._from_others(attempt)) is not None:
+                    return arrived
                 if not self._origins:
                     raise NoProviders(f"no peer has {self.file.path} and no origin can be asked")
                 return await self._from_origin(attempt)
+            self.close()
             return await self._from_all(attempt, feed, file_map)
         finally:
             feeding.cancel()
@@ -195,7 +224,9 @@ class Bringing:
         """Return what a peer calls the file: connected ones answer soon, a large one may wait."""
         if (root := feed.named.best()) is not None:
             return root
-        await self._ports.finder.ask_connected([self._cid], PEERS_ANSWER_S)
+        self._nearby = await self._ports.finder.ask_connected([self._cid], PEERS_ANSWER_S)
+        if self._leader() is not None:
+            return None
         waits_s = DHT_ANSWER_S if self.file.size_bytes >= DHT_FROM_BYTES else SETTLE_S
         if not self._origins:
             waits_s = SILENCE_S
@@ -233,24 +264,71 @@ class Bringing:
             raise
         return Arrived(self.output, digests, file_map)
 
+    def _leader(self) -> Found | None:
+        """Return the node to read along from, None when this one is to ask an origin."""
+        own_id, size_bytes = self._ports.finder.peer_id, self.file.size_bytes
+        if self._claim is None:
+            return None
+        return choose_leader(self._nearby, self._cid, size_bytes, own_id, self._left.__contains__)
+
+    async def _from_others(self, attempt: Attempt) -> Arrived | None:
+        """Read along from a node that fetches the file; None when it is for this one to do."""
+        while self._claim is not None:
+            # Once more: while others were waited for, somebody may have begun.
+            self._nearby = await self._ports.finder.ask_connected([self._cid], PEERS_ANSWER_S)
+            leader = self._leader()
+            if leader is None:
+                self._claim.is_fetching = True
+                return None
+            self.close()
+            self._left.add(leader.peer_id)
+            self._is_mixed = True
+            source = PeerSource(
+                leader.peer_id,
+                leader.ticket,
+                near_host=leader.near_host,
+                path=ARRIVING_PATH,
+                lanes=1,  # its bytes come in order, from one end of the file
+            )
+            try:
+                return await self._from_alone(attempt, source, FOLLOW_SILENCE_S, FOLLOW_HOPELESS_S)
+            except SourceError as exc:
+                log.info("reading along ended peer=%s reason=%s", leader.peer_id, exc)
+            self._claim = self._ports.active.claims.begin(self._cid, self.file.size_bytes)
+        return None
+
     async def _from_origin(self, attempt: Attempt) -> Arrived:
-        """Bring the file from one origin; only its whole hash can tell whether it is right."""
         origin = self._origins[0]
+        try:
+            return await self._from_alone(attempt, origin, SILENCE_S, HOPELESS_S)
+        except CidMismatch:
+            if not self._is_mixed:
+                self._origins.remove(origin)
+                self.bad_sources[origin.source_id] = "sent wrong bytes"
+            raise
+
+    async def _from_alone(
+        self, attempt: Attempt, source: Source, silence_s: float, hopeless_s: float
+    ) -> Arrived:
+        """Bring the file from one source; only its whole hash can tell whether it is right."""
         file_map = unhashed_map(self._cid, self.file.size_bytes)
         manifest = make_manifest(self._cid, [TreeEntry("", "file", self._cid, file_map, "")])
-        try:
-            async with self._transfer(attempt, manifest, with_leaves=True) as (session, follower):
-                await self._run(session, _alone(origin))
-                digests = await asyncio.to_thread(follower.finish)
-        except CidMismatch:
-            self._origins.remove(origin)
-            self.bad_sources[origin.source_id] = "sent wrong bytes"
-            raise
+        transfer = self._transfer(attempt, manifest, with_leaves=True, hopeless_s=hopeless_s)
+        async with transfer as (session, follower):
+            if self._claim is not None:
+                self._claim.arrival = attempt
+            await self._run(session, _alone(source), silence_s)
+            digests = await asyncio.to_thread(follower.finish)
         return Arrived(self.output, digests, None)
 
     @asynccontextmanager
     async def _transfer(
-        self, attempt: Attempt, manifest: Manifest, *, with_leaves: bool
+        self,
+        attempt: Attempt,
+        manifest: Manifest,
+        *,
+        with_leaves: bool,
+        hopeless_s: float = HOPELESS_S,
     ) -> AsyncIterator[tuple[TransferSession, PrefixHash]]:
         output = OutputFile(manifest.files[0], self.output)
         journal = Journal(self._ports.catalog)
@@ -286,6 +364,7 @@ class Bringing:
             on_finished=lambda _: None,
             in_order=self._is_read,
             own_id=f"peer:{self._ports.finder.peer_id}",
+            hopeless_s=hopeless_s,
             pace=self._ports.pace,
         )
         attempt.session = session
@@ -295,8 +374,10 @@ class Bringing:
         finally:
             follower.stop()
 
-    async def _run(self, session: TransferSession, offers: AsyncIterator[Offer]) -> None:
-        outcome = await session.run(offers, SILENCE_S)
+    async def _run(
+        self, session: TransferSession, offers: AsyncIterator[Offer], silence_s: float = SILENCE_S
+    ) -> None:
+        outcome = await session.run(offers, silence_s)
         for state in outcome.sources:
             if state.received_bytes:
                 before = self.bytes_by_source.get(state.source_id, 0)

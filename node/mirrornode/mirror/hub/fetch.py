@@ -291,15 +291,17 @@ class HubFiles:
             asks_peers=sharing.asks_peers,
             is_read=sharing.is_read,
             on_mismatch=lambda: self._ports.catalog.mark_poisoned(file.etag, time.time()),
+            shows=sharing.is_open,
         )
         sharing.bringing = bringing
         async with self._ending(sharing, file), self._slots:
             if await asyncio.to_thread(self._adopt_finished, file, output):
                 return
-            arrived = await bringing.run()
-            sharing.bytes_by_source = bringing.bytes_by_source
-            sharing.bad_sources = bringing.bad_sources
-            await asyncio.to_thread(self._keep, file, arrived, sharing.is_open)
+            with contextlib.closing(bringing):
+                arrived = await bringing.run()
+                sharing.bytes_by_source = bringing.bytes_by_source
+                sharing.bad_sources = bringing.bad_sources
+                await asyncio.to_thread(self._keep, file, arrived, sharing.is_open)
 
     async def _bring_small(
         self, sharing: _Sharing, file: HubFile, output: Path, origins: list[HubFileSource]

@@ -96,6 +96,8 @@ async def bring_small(
 async def _from_peers(ports: GetPorts, file: HubFile) -> SmallFile | None:
     cid = hub_cid(file)
     for found in await ports.finder.ask_connected([cid], PEERS_ANSWER_S):
+        if not found.ticket.holdings:
+            continue
         source = PeerSource(found.peer_id, found.ticket, near_host=found.near_host)
         loader = BlockLoader(ports.shelf.read_block, lambda _: None, BLOCK_TIMEOUT_S)
         loader.add_source(source)
