@@ -33,6 +33,9 @@ from mirrornode.gateway.hub_ports import HubPorts
 from mirrornode.gateway.listeners import Address, bind, listening, parse_address
 from mirrornode.gateway.peer_plane import TicketOffice
 from mirrornode.gateway.plane_server import serving
+from mirrornode.gateway.routing_v1 import RoutingRoutes
+from mirrornode.gateway.routing_v1_answers import OwnContent, RoutingAnswers, gateway_addresses
+from mirrornode.gateway.routing_v1_lookups import Lookups
 from mirrornode.gateway.verbs import NodeVerbs
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.add import AddRequest, add_paths
@@ -178,7 +181,8 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         hub = await _open_hub(stack, config, swarm, ports, patience_s)
         gateway = ""
         if not is_short_lived:
-            gateway = await _open_gateway(stack, config, shelf, uploads, hub)
+            lookups = Lookups(swarm, kad, finder)
+            gateway = await _open_gateway(stack, config, shelf, uploads, hub, swarm, lookups)
         sharing = CacheSharing(hub)
         node = Node(
             config,
@@ -325,7 +329,13 @@ def _may_meet(config: Config) -> bool:
 
 
 async def _open_gateway(
-    stack: AsyncExitStack, config: Config, shelf: Shelf, uploads: Uploads, hub: HubParts
+    stack: AsyncExitStack,
+    config: Config,
+    shelf: Shelf,
+    uploads: Uploads,
+    hub: HubParts,
+    swarm: Swarm,
+    lookups: Lookups,
 ) -> str:
     address = parse_address(
         config.gateway.address, "gateway.address", "127.0.0.1", DEFAULT_GATEWAY_PORT
@@ -334,7 +344,9 @@ async def _open_gateway(
     check = functools.partial(check_licence, hub.settings)
     ports = HubPorts(hub.names, hub.access, hub.files, check)
     endpoint = HubEndpoint(ports, prefix=config.gateway.hub_prefix)
-    app = make_gateway(shelf, address.host, uploads, endpoint)
+    own = OwnContent(shelf, gateway_addresses(sock))
+    routing = RoutingRoutes(RoutingAnswers(swarm, lookups, own))
+    app = make_gateway(shelf, address.host, uploads, endpoint, routing)
     port = await stack.enter_async_context(listening(app, sock))
     return f"http://{_shown(address.host)}:{port}"
 

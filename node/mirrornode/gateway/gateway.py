@@ -1,4 +1,4 @@
-"""The gateway: plain HTTP for tools on this machine; blocks and files by CID, and the Hub endpoint.
+"""The gateway: plain HTTP for tools on this machine: content by CID, who has it, the Hub endpoint.
 
 Loopback by default. The Host header is checked, so that a web page in a browser cannot reach it
 under a name of its own (DNS rebinding).
@@ -17,6 +17,7 @@ from mirrornode.gateway.hub_api import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from mirrornode.gateway.hub import HubEndpoint
+    from mirrornode.gateway.routing_v1 import RoutingRoutes
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.transfer.pacing import Uploads
 
@@ -24,7 +25,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_gateway(
-    shelf: Shelf, host: str, uploads: Uploads, hub: HubEndpoint | None = None
+    shelf: Shelf,
+    host: str,
+    uploads: Uploads,
+    hub: HubEndpoint | None = None,
+    routing: RoutingRoutes | None = None,
 ) -> web.Application:
     """Return the gateway's application; `host` is the address it listens on."""
 
@@ -38,6 +43,8 @@ def make_gateway(
     app = web.Application(middlewares=[known_host_only], client_max_size=MAX_BODY_BYTES)
     ContentRoutes(shelf, uploads).add_to(app)
     app.router.add_get("/healthz", _healthz, allow_head=True)
+    if routing is not None:
+        routing.add_to(app)
     if hub is not None:
         hub.add_to(app)
     return app

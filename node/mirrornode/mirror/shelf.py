@@ -18,7 +18,7 @@ from mirrornode.content.dagpb import decode_node
 from mirrornode.content.unixfs import Kind, decode_unixfs
 from mirrornode.errors import ContentError, FileChanged, PathRefused
 from mirrornode.store.slices import open_slice, read_leaf
-from mirrornode.store.stamps import FileStamp, open_regular
+from mirrornode.store.stamps import FileStamp, look, open_regular
 from mirrornode.wire.ticket import Holding
 
 if TYPE_CHECKING:
@@ -77,6 +77,17 @@ class Shelf:
         except PathRefused as exc:
             log.warning("shared file not readable reason=%s", exc.reason)
         return None
+
+    def has_block(self, cid: Cid) -> bool:
+        """Tell whether `read_block` would find a block, without reading it."""
+        if cid.is_identity or self._catalog.has_blocks([cid.multihash]):
+            return True
+        leaf = self._catalog.find_leaf(cid.multihash)
+        return (
+            leaf is not None
+            and leaf.form.codec == cid.codec
+            and look(leaf.path, leaf.stamp) == "ok"
+        )
 
     def open_file(self, cid: Cid) -> OpenFile | None:
         """Open the file whose root, or whose whole-content SHA-256, is `cid`."""

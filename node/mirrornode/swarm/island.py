@@ -177,6 +177,11 @@ class Island:
         """Return when a peer has no link (any more)."""
         await self._wait_until(lambda: peer_id not in self._links)
 
+    @property
+    def protocols(self) -> frozenset[str]:
+        """What this node answers to, as it tells others. Safe to call from any thread."""
+        return frozenset((*BUILT_IN, *tuple(self._services)))  # a dict is copied in one step
+
     def serve(self, protocol: str, service: Service) -> None:
         """Answer `protocol` from now on, and tell the connected peers."""
         self._services[protocol] = service
@@ -189,7 +194,7 @@ class Island:
         return encode_identify(
             public_key=self._settings.identity.public_protobuf(),
             agent=self._settings.agent,
-            protocols=BUILT_IN | self._services.keys(),
+            protocols=self.protocols,
             addresses=[str(address) for address in self.announced.current()],
             observed=observed,
         )

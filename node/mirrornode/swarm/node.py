@@ -66,6 +66,10 @@ class Swarm:
         """
         return [f"{each}/p2p/{self.peer_id}" for each in self._island.announced.current()]
 
+    def protocols(self) -> frozenset[str]:
+        """Return what this node answers to."""
+        return self._island.protocols
+
     async def dial(
         self, peer_id: str, addresses: Sequence[str], *, timeout_s: float = 10.0
     ) -> None:

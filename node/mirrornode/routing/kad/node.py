@@ -31,7 +31,7 @@ from mirrornode.routing.kad.records import ProviderRecord, ProviderStore
 from mirrornode.routing.kad.refresh import Refresher
 from mirrornode.routing.kad.server import MAX_CONTENT_KEY_BYTES, KadServer
 from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL, KadSettings
-from mirrornode.routing.kad.table import RoutingTable
+from mirrornode.routing.kad.table import K, RoutingTable
 from mirrornode.routing.kad.walk import Walker
 from mirrornode.wire.kad import KadMessage, MessageType, decode_message, encode_message
 from mirrornode.wire.peer_id import peer_id_to_bytes
@@ -270,6 +270,15 @@ class Kad:
                 ):
                     return list(addresses)
         return list(self._book.get(peer_id))
+
+    async def closest_peers(self, key: bytes) -> list[ProviderRecord]:
+        """Return the k servers nearest to a key, the nearest first; never ourselves.
+
+        Args:
+            key: A multihash or a binary peer id.
+        """
+        found = await self._walker.closest(key)
+        return [ProviderRecord(peer, self._book.get(peer)) for peer in found[:K]]
 
     async def refresh(self, *, only_near: bool = False) -> None:
         """Look ourselves up and, unless `only_near`, a random key at each distance with peers."""
