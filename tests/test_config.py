@@ -17,6 +17,7 @@ from mirrornode.config import (
     MirrorConfig,
     OriginConfig,
     PeerPlaneConfig,
+    RoutingConfig,
     SwarmConfig,
     default_home,
     load_config,
@@ -215,6 +216,21 @@ def test_hub_settings_come_from_file_and_environment(tmp_path: Path) -> None:
         load_config(home, {"MIRRORNODE_HUB_REF_TTL_S": "soon"})
 
 
+def test_routers_come_from_file_and_environment(tmp_path: Path) -> None:
+    home = write(tmp_path, '[routing]\ndelegated = ["http://192.168.1.5:8090"]')
+    assert load_config(home, {}).routing == RoutingConfig(("http://192.168.1.5:8090",))
+    environment = {"MIRRORNODE_ROUTING_DELEGATED": "http://a:1, https://b/x"}
+    assert load_config(home, environment).routing.delegated == ("http://a:1", "https://b/x")
+
+
+@pytest.mark.parametrize("url", ["192.168.1.5:8090", "ftp://a/", "http://a/?x", "http://a/#x"])
+def test_router_when_its_url_is_none_then_refused_by_its_key(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match="answers /routing/v1") as refused:
+        load_config(tmp_path, {"MIRRORNODE_ROUTING_DELEGATED": url})
+    assert refused.value.key == "routing.delegated"
+    assert refused.value.origin == "MIRRORNODE_ROUTING_DELEGATED"
+
+
 def test_home_comes_from_the_environment_or_is_the_users_own() -> None:
     assert default_home({"MIRRORNODE_HOME": "/somewhere"}) == Path("/somewhere")
     assert default_home({}).name == "mirrornode"
@@ -235,6 +251,7 @@ def test_home_when_it_names_an_unknown_user_then_config_error() -> None:
         GatewayConfig,
         LimitsConfig,
         HubConfig,
+        RoutingConfig,
     ],
 )
 def test_every_setting_is_documented_where_it_is_defined(section: type) -> None:

@@ -98,6 +98,13 @@ class HubConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutingConfig:
+    """Who else is asked where content and peers are."""
+
+    delegated: tuple[str, ...] = ()  # URLs of servers that speak /routing/v1, such as a Kubo's
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a node needs to know before it starts."""
 
@@ -110,6 +117,7 @@ class Config:
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     hub: HubConfig = field(default_factory=HubConfig)
+    routing: RoutingConfig = field(default_factory=RoutingConfig)
 
 
 def default_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -171,7 +179,7 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
         tables = [{"url": url.strip()} for url in text.split(",") if url.strip()]
         origins = _convert(config.origin, tables, "origin", "MIRRORNODE_ORIGIN")
         config = dataclasses.replace(config, origin=origins)
-    for section_name in ("swarm", "peer_plane", "gateway", "limits", "hub"):
+    for section_name in ("swarm", "peer_plane", "gateway", "limits", "hub", "routing"):
         section = getattr(config, section_name)
         changes: dict[str, Any] = {}
         for item in dataclasses.fields(section):
@@ -246,6 +254,9 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
             raise ConfigError(
                 f"{name} in {origin} must be a list of strings", key=name, origin=origin
             )
+        if name == "routing.delegated":
+            for url in value:
+                _check_router(url, name, origin)
         return tuple(value)
     if isinstance(default, float):
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -287,6 +298,16 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
             origin=origin,
         )
     return value
+
+
+def _check_router(url: str, name: str, origin: str) -> None:
+    if not url.startswith(("http://", "https://")) or "?" in url or "#" in url:
+        raise ConfigError(
+            f'{name} = "{url}" in {origin}: give the http:// or https:// URL of a server that '
+            "answers /routing/v1, such as http://192.168.1.5:8090",
+            key=name,
+            origin=origin,
+        )
 
 
 def _check_hub(hub: HubConfig, origin: str) -> None:

@@ -53,10 +53,12 @@ from mirrornode.mirror.hub.share import CacheSharing
 from mirrornode.mirror.in_thread import in_thread
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.routing.announce import Announcer
+from mirrornode.routing.delegated import DelegatedRouters
 from mirrornode.routing.find import Finder
 from mirrornode.routing.kad.node import Kad
 from mirrornode.routing.nearby import NearbyPeers
 from mirrornode.sources.hub_origin import HubOrigin, Origins
+from mirrornode.sources.router_http import open_router_http
 from mirrornode.store.catalog import Catalog, open_catalog
 from mirrornode.store.home import lock_home
 from mirrornode.swarm.identity import load_or_create_identity
@@ -164,7 +166,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         # A node that lives for one command would only leave holes in the tables of others.
         kad = Kad(swarm, serve=not is_short_lived)
         announcer = Announcer(kad, catalog, is_busy=lambda: active.is_busy)
-        finder = Finder(swarm, kad)
+        finder = Finder(swarm, kad, _open_routers(stack, config))
         loop = asyncio.get_running_loop()
 
         def on_asked(peer_id: str, roots: Sequence[Cid]) -> None:
@@ -293,6 +295,13 @@ async def _open_peer_plane(
     )
     office.open_at("https", port, certificate.sha256)
     return f"https://{_shown(address.host)}:{port}"
+
+
+def _open_routers(stack: AsyncExitStack, config: Config) -> DelegatedRouters | None:
+    urls = config.routing.delegated
+    if not urls:
+        return None
+    return DelegatedRouters(urls, stack.enter_context(open_router_http()))
 
 
 async def _open_hub(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -14,7 +15,7 @@ from mirrornode.content.cid import Cid
 from mirrornode.events import Note
 from mirrornode.mirror.block_loader import BlockLoader
 from mirrornode.mirror.mirror_choice import MirrorChoice
-from mirrornode.mirror.source_feed import SourceFeed
+from mirrornode.mirror.source_feed import MAX_FOUND_GATEWAYS, SourceFeed
 from mirrornode.routing.find import Finder, Found
 from mirrornode.store.catalog import open_catalog
 from support.models import LEAF, model_of
@@ -35,13 +36,18 @@ class ScriptedFinder:
 
     def __init__(self) -> None:
         self.found: asyncio.Queue[Found] = asyncio.Queue()
+        self.on_gateway: Callable[[str], None] | None = None
 
     def look_again(self, root: Cid, other: Cid) -> None:
         """Nobody had nothing: all that was put in holds the target."""
 
     async def find(
-        self, roots: Sequence[Cid], peers: Sequence[str] = ()
+        self,
+        roots: Sequence[Cid],
+        peers: Sequence[str] = (),
+        on_gateway: Callable[[str], None] | None = None,
     ) -> AsyncGenerator[Found, None]:
+        self.on_gateway = on_gateway
         while True:
             yield await self.found.get()
 
@@ -145,3 +151,60 @@ async def test_source_when_it_sent_a_wrong_block_of_the_structure_then_not_asked
             around.feed.attach(MODEL.manifest)
             offer = await anext(around.feed.offers())
             assert offer.source.source_id == "peer:12D3KooOther"
+
+
+async def found_gateways(around: Feeding, *urls: str) -> None:
+    """Tell the feed of gateways, as delegated routers name them."""
+    await until(lambda: around.finder.on_gateway is not None)
+    assert around.finder.on_gateway is not None
+    for url in urls:
+        around.finder.on_gateway(url)
+
+
+async def test_gateway_that_a_router_names_then_it_delivers(tmp_path: Path) -> None:
+    with open_catalog(tmp_path / "taker") as taker, trustless_server(MODEL) as gateway:
+        async with feeding() as around:
+            transfer = Transfer(taker, tmp_path, MODEL)
+            around.feed.attach(MODEL.manifest)
+            running = asyncio.create_task(transfer.session.run(around.feed.offers(), PATIENT_S))
+            await found_gateways(around, gateway, gateway)
+            outcome = await running
+    transfer.check()
+    (state,) = outcome.sources  # named twice, used once
+    assert (state.source_id, state.received_bytes) == (f"gateway:{gateway}", len(MODEL.data))
+
+
+async def test_gateway_that_a_router_names_when_it_leads_elsewhere_then_not_followed() -> None:
+    def there(visit: Visit) -> None:
+        visit.head()
+
+    with raw_server(there) as internal:
+
+        def redirecting(visit: Visit) -> None:
+            while visit.head():
+                visit.answer(status="302 Found", headers=f"Location: {internal.url}/admin\r\n")
+
+        with raw_server(redirecting) as gateway:
+            async with feeding() as around:
+                await found_gateways(around, gateway.url)
+                await until(lambda: bool(gateway.requests))
+            assert internal.connections == 0
+
+
+async def test_gateways_that_routers_name_when_very_many_then_few_are_asked() -> None:
+    def behaviour(visit: Visit) -> None:
+        while visit.head():
+            visit.answer(status="404 Not Found")
+
+    with contextlib.ExitStack() as stack:
+        count = MAX_FOUND_GATEWAYS + 4
+        servers = [stack.enter_context(raw_server(behaviour)) for _ in range(count)]
+        async with feeding() as around:
+            await found_gateways(around, *(server.url for server in servers))
+
+            def asked() -> int:
+                return sum(len(server.requests) for server in servers)
+
+            await until(lambda: asked() >= MAX_FOUND_GATEWAYS)
+            await found_gateways(around, *(server.url for server in servers))
+        assert asked() == MAX_FOUND_GATEWAYS

@@ -1,8 +1,9 @@
-"""Where a `get` takes its sources from: found peers and the user's mirrors, as they turn up.
+"""Where a `get` takes its sources from: found peers and gateways, and the user's mirrors.
 
 Peers come with a ticket that says what they have; a mirror is asked once whether it is an IPFS
-gateway and is a plain file server otherwise. Block sources go to the loader at once, offers for
-the transfer wait until its manifest is known.
+gateway and is a plain file server otherwise. Gateways that delegated routers name are strangers:
+few are taken, they are asked for the content of this `get` alone, and may not lead elsewhere. Block
+sources go to the loader at once, offers for the transfer wait until its manifest is known.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ log = logging.getLogger(__name__)
 PROBE_AGAIN_S = 5.0  # between two looks at a mirror that did not answer
 WATCHERS = 8  # threads that ask unfinished peers what they have by now
 ADMIT_S = 0.5  # between two looks whether another mirror should join
+MAX_FOUND_GATEWAYS = 8  # that routers may bring into one `get`
+LOOKS_AT_ONCE = 2  # at found gateways; each holds a thread
+LOOK_S = 5.0  # for a found gateway to show that it is one
 REST_S = 4.0  # before a peer that failed is asked again
 
 
@@ -83,6 +87,8 @@ class SourceFeed:
         self._peers_changed = asyncio.Event()
         self._files: dict[bytes, list[ManifestFile]] = {}
         self._web: list[Source] = []
+        self._gateways: set[str] = set()  # URLs that routers named and that are or were looked at
+        self._looking = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._manifest: Manifest | None = None
         self._offers: asyncio.Queue[Offer] = asyncio.Queue()
         self.file_urls: list[HttpFileSource] = []
@@ -104,7 +110,9 @@ class SourceFeed:
             split_peer(address)
         async with (
             asyncio.TaskGroup() as group,
-            aclosing(self._finder.find([self._target], peers)) as finding,
+            aclosing(
+                self._finder.find([self._target], peers, lambda url: self._add_gateway(url, group))
+            ) as finding,
         ):
             if mirrors is not None:
                 self._choices.append(mirrors)
@@ -263,6 +271,33 @@ class SourceFeed:
         choice.looked_at(url, source.source_id)
         self._web.append(source)
         self._offer_web(source)
+
+    def _add_gateway(self, url: str, group: asyncio.TaskGroup) -> None:
+        """Take a gateway that a router named, unless it is known or there are enough."""
+        known = {source.url for source in self._web if isinstance(source, GatewaySource)}
+        if url in known | self._gateways or len(self._gateways) == MAX_FOUND_GATEWAYS:
+            return
+        self._gateways.add(url)
+        group.create_task(self._look_at_gateway(url))
+
+    async def _look_at_gateway(self, url: str) -> None:
+        gateway = GatewaySource(url, max_redirects=0)
+        async with self._looking:
+            looking = self._loop.run_in_executor(None, gateway.is_gateway)
+            try:
+                await asyncio.wait([looking], timeout=LOOK_S)
+                gateway.abort_fetches()  # if it is still silent
+                is_gateway = await looking
+            except MirrorError as exc:
+                log.info("found gateway not used gateway=%s reason=%s", public_url(url), exc)
+                self._gateways.discard(url)  # it may be named again when it is back
+                return
+            finally:
+                gateway.abort_fetches()
+        if is_gateway:
+            self._web.append(gateway)
+            self._loader.add_source(gateway)
+            self._offer_web(gateway)
 
     async def _is_gateway(self, gateway: GatewaySource, url: str, choice: MirrorChoice) -> bool:
         """Ask until there is an answer: a mirror that is away now may come back."""

@@ -1,4 +1,4 @@
-"""Who has a target: connected peers first, then the DHT, then whoever turns up while we wait.
+"""Who has a target: connected peers first, the DHT and delegated routers, and whoever turns up.
 
 A found peer has shown a ticket that says it holds one of the roots; finding goes on until the
 caller stops asking, because on a LAN the best source may be switched on a minute later.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,7 @@ from mirrornode.wire.multiaddr import ip_of
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
+    from mirrornode.routing.delegated import Provider
     from mirrornode.routing.kad.node import ProviderRecord
     from mirrornode.swarm.node import PeerLink
     from mirrornode.wire.ticket import Ticket
@@ -33,6 +34,9 @@ DHT_AGAIN_S = 5.0  # between two rounds of asking the DHT
 ASK_AGAIN_S = 3.0  # between two rounds of asking connected peers that had nothing
 MAX_DHT_ROOTS = 4  # roots looked up in the DHT; peers found there are asked about all
 MAX_ASKING = 16
+ROUTERS_AGAIN_S = 15.0  # between two rounds of asking delegated routers
+MAX_ROUTER_DIALS = 16  # peers that one round may send us to
+GATEWAY_AFTER_S = 2.0  # a provider's gateway is used when no ticket has come by then
 ASK_BACK_S = 0.5  # between two questions to a peer that asks us for the same
 
 
@@ -68,6 +72,13 @@ class DhtPort(Protocol):
     ) -> AsyncIterator[ProviderRecord]: ...
 
 
+class RoutersPort(Protocol):
+    """What finding needs of delegated routers."""
+
+    def find_providers(self, cid: Cid) -> AsyncGenerator[Provider, None]: ...
+    async def find_peer(self, peer_id: str) -> Sequence[str]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A peer with a ticket that holds at least one of the asked roots."""
@@ -80,9 +91,10 @@ class Found:
 class Finder:
     """Finds peers for roots; one a node, used by many transfers."""
 
-    def __init__(self, swarm: SwarmPort, dht: DhtPort) -> None:
+    def __init__(self, swarm: SwarmPort, dht: DhtPort, routers: RoutersPort | None = None) -> None:
         self._swarm = swarm
         self._dht = dht
+        self._routers = routers
         self._searches: set[_Search] = set()
 
     def asked_by(self, peer_id: str, roots: Sequence[Cid]) -> None:
@@ -179,19 +191,24 @@ class Finder:
         return [one for one in found if one.ticket.holdings or one.ticket.arriving]
 
     async def find(
-        self, roots: Sequence[Cid], peers: Sequence[str] = ()
+        self,
+        roots: Sequence[Cid],
+        peers: Sequence[str] = (),
+        on_gateway: Callable[[str], None] | None = None,
     ) -> AsyncGenerator[Found, None]:
         """Yield peers that hold any of `roots`, each again when it has come back; never ends.
 
         Args:
             roots: The target first; at most `MAX_ROOTS` are asked about.
             peers: Multiaddrs with /p2p/ to dial besides.
+            on_gateway: Told the URLs of HTTP gateways that delegated routers name, again and again;
+                not those of peers that have shown a ticket.
 
         Raises:
             TargetError: One of `peers` is not such a multiaddr.
         """
         dials = [split_peer(address) for address in peers]
-        search = _Search(self._swarm, self._dht, self, roots)
+        search = _Search(self._swarm, self._dht, self._routers, self, roots, on_gateway)
         self._searches.add(search)
         try:
             async with search.running(dials):
@@ -205,11 +222,19 @@ class _Search:
     """One `find`: a few tasks that feed one queue."""
 
     def __init__(
-        self, swarm: SwarmPort, dht: DhtPort, finder: Finder, roots: Sequence[Cid]
+        self,
+        swarm: SwarmPort,
+        dht: DhtPort,
+        routers: RoutersPort | None,
+        finder: Finder,
+        roots: Sequence[Cid],
+        on_gateway: Callable[[str], None] | None,
     ) -> None:
         self._swarm = swarm
         self._dht = dht
+        self._routers = routers
         self._finder = finder
+        self._on_gateway = on_gateway
         self._roots = roots
         self.relevant = {root.multihash for root in roots}
         self.look_again = asyncio.Event()
@@ -230,6 +255,8 @@ class _Search:
             self._spawn(self._ask_connected())
             for root in self._roots[:MAX_DHT_ROOTS]:
                 self._spawn(self._look_up(root))
+                if self._routers is not None:
+                    self._spawn(self._ask_routers(self._routers, root))
             yield
         finally:
             stop_listening()
@@ -237,10 +264,11 @@ class _Search:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -285,6 +313,30 @@ class _Search:
                 log.info("DHT look-up failed root=%s reason=%s", root, exc)
             await asyncio.sleep(DHT_AGAIN_S)
 
+    async def _ask_routers(self, routers: RoutersPort, root: Cid) -> None:
+        while True:
+            tried: set[str] = set()
+            async with aclosing(routers.find_providers(root)) as providers:
+                async for provider in providers:
+                    peer_id = provider.peer_id
+                    is_linked = self._swarm.link(peer_id) is not None
+                    if peer_id == self._swarm.peer_id or (peer_id in self._holders and is_linked):
+                        continue
+                    if len(tried | {peer_id}) > MAX_ROUTER_DIALS:
+                        break
+                    tried.add(peer_id)
+                    self._spawn(self._try_provider(provider))
+            await asyncio.sleep(ROUTERS_AGAIN_S)
+
+    async def _try_provider(self, provider: Provider) -> None:
+        """Ask a peer that a router named for a ticket; take its gateway when it gives none."""
+        if provider.addresses or not provider.gateways:
+            asking = self._spawn(self._dial_and_ask(provider.peer_id, provider.addresses))
+            await asyncio.wait([asking], timeout=GATEWAY_AFTER_S)
+        if provider.peer_id not in self._holders and self._on_gateway is not None:
+            for url in provider.gateways:
+                self._on_gateway(url)
+
     async def _dial_again_and_again(self, peer_id: str, addresses: Sequence[str]) -> None:
         while True:
             await self._dial_and_ask(peer_id, addresses)
@@ -294,6 +346,8 @@ class _Search:
         if peer_id == self._swarm.peer_id:
             return
         with suppress(MirrorError):
+            if not addresses and self._routers and self._swarm.link(peer_id) is None:
+                addresses = await self._routers.find_peer(peer_id)
             await self._swarm.dial(peer_id, addresses)
             await self._ask(peer_id)
 

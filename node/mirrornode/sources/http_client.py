@@ -179,6 +179,15 @@ class HttpConnection:
                 raise self._gone(SENT_LESS)
         return bytes(body)
 
+    def read_some(self, limit_bytes: int) -> bytes:
+        """Return what has come of the body, waiting for the first byte; b"" at its end."""
+        response = self._open_response()
+        with self._translated():
+            piece = response.read1(limit_bytes)
+            if not piece and response.length:
+                raise self._gone(SENT_LESS)
+        return piece
+
     def finish(self) -> None:
         """Make the connection ready for the next request, or close it when that costs more."""
         response, self._response = self._response, None

@@ -8,7 +8,8 @@ Spec: trustless gateway; path gateway, "Range".
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mirrornode.content.block import MAX_BLOCK_BYTES
@@ -16,7 +17,13 @@ from mirrornode.content.leaf_form import leaf_block_size, leaf_prefix, leaf_suff
 from mirrornode.errors import CidMismatch, SourceRefused
 from mirrornode.sources.refusal import refusal
 from mirrornode.sources.run_reader import RunReader
-from mirrornode.sources.web import WEB_HEADERS, Moved, WebConnection, public_url
+from mirrornode.sources.web import (
+    MAX_REDIRECTS,
+    WEB_HEADERS,
+    Moved,
+    WebConnection,
+    public_url,
+)
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
@@ -31,8 +38,15 @@ NOT_DESERIALISING = frozenset({400, 403, 405, 406, 415, 501})
 class GatewaySource:
     """A gateway at `url`; safe to use from several threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, max_redirects: int = MAX_REDIRECTS) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            max_redirects: How many are followed; 0 for a gateway that a stranger named, which must
+                not lead anywhere else.
+        """
         self.url = url.rstrip("/")
+        self._max_redirects = max_redirects
         self.source_id = f"gateway:{public_url(self.url)}"
         self.max_lanes = LANES
         self.max_batch = 0
@@ -48,14 +62,12 @@ class GatewaySource:
         Raises:
             SourceError: It cannot be reached.
         """
-        connection = WebConnection(self.source_id, self.moved)
-        try:
-            response = connection.request(self.url + PROBE, RAW_HEADERS)
-            return response.status == 200 and not connection.read_all(64)
-        except SourceRefused:
-            return False
-        finally:
-            connection.abort()
+        with self._fetch() as connection:
+            try:
+                response = connection.request(self.url + PROBE, RAW_HEADERS)
+                return response.status == 200 and not connection.read_all(64)
+            except SourceRefused:
+                return False
 
     def open_lane(self) -> GatewayLane:
         """Return a lane; it connects at its first run."""
@@ -63,22 +75,32 @@ class GatewaySource:
 
     def fetch_blocks(self, cids: Sequence[Cid]) -> list[bytes | None]:
         """Return the unverified bytes of each block, None where the gateway lacks it."""
-        connection = WebConnection(self.source_id, self.moved)
-        with self._lock:
-            self._fetching.add(connection)
-        try:
+        with self._fetch() as connection:
             return [self._fetch_block(connection, cid) for cid in cids]
-        finally:
-            connection.abort()
-            with self._lock:
-                self._fetching.discard(connection)
 
     def abort_fetches(self) -> None:
-        """Break off every `fetch_blocks` that is going on."""
+        """Break off every `fetch_blocks` and `is_gateway` that is going on."""
         with self._lock:
             fetching = list(self._fetching)
         for connection in fetching:
             connection.abort()
+
+    def connection(self) -> WebConnection:
+        """Return a connection of its own for one user."""
+        return WebConnection(self.source_id, self.moved, max_redirects=self._max_redirects)
+
+    @contextmanager
+    def _fetch(self) -> Iterator[WebConnection]:
+        """Yield a connection that `abort_fetches` reaches."""
+        connection = self.connection()
+        with self._lock:
+            self._fetching.add(connection)
+        try:
+            yield connection
+        finally:
+            connection.abort()
+            with self._lock:
+                self._fetching.discard(connection)
 
     def _fetch_block(self, connection: WebConnection, cid: Cid) -> bytes | None:
         response = connection.request(f"{self.url}/ipfs/{cid}?format=raw", RAW_HEADERS)
@@ -94,7 +116,7 @@ class GatewayLane:
 
     def __init__(self, source: GatewaySource) -> None:
         self._source = source
-        self._connection = WebConnection(source.source_id, source.moved)
+        self._connection = source.connection()
         self._run: RunReader | None = None
         self._file: FileOfTransfer | None = None
         self._next = 0

@@ -62,8 +62,9 @@ class WebConnection:
         moved: Where redirects led; may be exchanged between two requests.
     """
 
-    def __init__(self, source_id: str, moved: Moved) -> None:
+    def __init__(self, source_id: str, moved: Moved, *, max_redirects: int = MAX_REDIRECTS) -> None:
         self._source_id = source_id
+        self._max_redirects = max_redirects
         self.moved = moved
         self._connection: HttpConnection | None = None
         self._url = self._place = ""
@@ -126,8 +127,9 @@ class WebConnection:
                 continue
             if response.status in REDIRECT_STATUSES:
                 hops += 1
-                if hops > MAX_REDIRECTS:
-                    raise SourceRefused("sends too many redirects", source_id=self._source_id)
+                if hops > self._max_redirects:
+                    how_many = "too many redirects" if self._max_redirects else "a redirect"
+                    raise SourceRefused(f"sends {how_many}", source_id=self._source_id)
                 place = self._next_place(place, response.getheader("Location", ""))
                 continue
             if response.status < 400 and not (has_left and endpoint == first):

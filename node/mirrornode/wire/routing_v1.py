@@ -217,6 +217,8 @@ class AnswerReader:
             yield from self._take(value)
 
     def _line(self, line: bytes | bytearray) -> Iterator[RoutingRecord]:
+        if self.is_done:
+            return  # the rest of the body may have been cut anywhere
         if len(line) > MAX_LINE_BYTES:
             raise RemoteProtocolError(f"sends a line of more than {MAX_LINE_BYTES} bytes")
         if line.strip():
