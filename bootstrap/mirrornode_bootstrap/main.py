@@ -1,7 +1,8 @@
-"""`mirrornode-bootstrap`: an always-on DHT server with a fixed address and no blocks.
+"""`mirrornode-bootstrap`: an always-on DHT server and delegated router, without blocks.
 
 Put one or two on machines that stay up: nodes name them in `swarm.bootstrap`, meet through them
-where multicast does not reach, and find records kept there while their owners come and go. It
+where multicast does not reach, and find records kept there while their owners come and go. With
+`--http` it also answers `/routing/v1`, for those who speak HTTP only: Helia, a Kubo, a browser. It
 keeps its identity on disk and everything else in memory; nodes give it their records again when it
 restarts.
 """
@@ -19,15 +20,22 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from aiohttp import web
+
 from mirrornode import __version__
 from mirrornode.config import DEFAULT_SWARM_PORT, Config, default_home, load_config
 from mirrornode.errors import Blame, ConfigError, HomeLocked, MirrorError
+from mirrornode.gateway.listeners import bind, listening, parse_address
+from mirrornode.gateway.routing_v1 import RoutingRoutes
+from mirrornode.gateway.routing_v1_answers import RoutingAnswers
+from mirrornode.gateway.routing_v1_lookups import Lookups
+from mirrornode.routing.find import Finder
 from mirrornode.routing.kad.node import Kad
 from mirrornode.routing.nearby import NearbyPeers
 from mirrornode.store.home import lock_home
 from mirrornode.swarm.identity import load_or_create_identity
 from mirrornode.swarm.mdns import open_mdns
-from mirrornode.swarm.node import open_swarm
+from mirrornode.swarm.node import Swarm, open_swarm
 
 DEFAULT_LISTEN = (f"/ip4/0.0.0.0/tcp/{DEFAULT_SWARM_PORT}",)  # fixed: others write it down
 MAX_PEER_LIST_BYTES = 1 << 20
@@ -43,14 +51,17 @@ async def run_bootstrap(
     ready: Callable[[dict[str, object]], None],
     stop: asyncio.Event,
     mdns: bool,
+    http: str = "",
 ) -> None:
     """Serve the DHT until `stop` is set.
 
     Args:
         config: `home` and `swarm` are used; no listen address means `DEFAULT_LISTEN`.
-        ready: Called once when others can connect, with peer_id, listen and home.
+        ready: Called once when others can connect, with peer_id, listen, home and, when it
+            answers HTTP, the URL of that.
         stop: Ends the program cleanly.
         mdns: Whether to announce ourselves on the local network and to dial who is there.
+        http: "host:port" to answer `/routing/v1` at; "" for not at all.
 
     Raises:
         HomeLocked: Another process runs on this home.
@@ -71,19 +82,30 @@ async def run_bootstrap(
         nearby = NearbyPeers(swarm)
         if mdns:
             await stack.enter_async_context(open_mdns(swarm, nearby.found))
+        state: dict[str, object] = {
+            "peer_id": swarm.peer_id,
+            "listen": swarm.addresses(),
+            "home": str(config.home),
+        }
+        if http:
+            state["http"] = await _open_http(stack, swarm, kad, http)
         async with asyncio.TaskGroup() as group:
             services = [group.create_task(kad.run()), group.create_task(nearby.run())]
-            ready(
-                {
-                    "peer_id": swarm.peer_id,
-                    "listen": swarm.addresses(),
-                    "home": str(config.home),
-                }
-            )
+            ready(state)
             await stop.wait()
             log.info("stopping peers=%d records=%d", kad.table_size, kad.record_count)
             for service in services:
                 service.cancel()
+
+
+async def _open_http(stack: AsyncExitStack, swarm: Swarm, kad: Kad, text: str) -> str:
+    """Answer `/routing/v1` out of the DHT and the connected peers; returns the URL."""
+    sock = bind(parse_address(text, "--http", "", 0), "--http")
+    app = web.Application()
+    lookups = Lookups(swarm, kad, Finder(swarm, kad))
+    RoutingRoutes(RoutingAnswers(swarm, lookups)).add_to(app)
+    port = await stack.enter_async_context(listening(app, sock))
+    return f"http://{text.rpartition(':')[0]}:{port}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,13 +121,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             listen = state["listen"]
             assert isinstance(listen, list)
-            line = f"READY {' '.join(listen)}"
+            http = [str(state["http"])] if "http" in state else []
+            line = f"READY {' '.join([*listen, *http])}"
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
     try:
         config = _config(arguments)
-        asyncio.run(_run_until_signalled(config, announce_ready, mdns=config.swarm.mdns))
+        asyncio.run(_run_until_signalled(config, announce_ready, http=arguments.http))
     except MirrorError as exc:
         sys.stderr.write(f"mirrornode-bootstrap: {exc}\n")
         if isinstance(exc, HomeLocked):
@@ -115,13 +138,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run_until_signalled(
-    config: Config, ready: Callable[[dict[str, object]], None], *, mdns: bool
+    config: Config, ready: Callable[[dict[str, object]], None], *, http: str
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await run_bootstrap(config, ready=ready, stop=stop, mdns=mdns)
+    await run_bootstrap(config, ready=ready, stop=stop, mdns=config.swarm.mdns, http=http)
 
 
 def _config(arguments: argparse.Namespace) -> Config:
@@ -174,6 +197,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--no-mdns", action="store_true", help="do not look for peers on the local network"
+    )
+    parser.add_argument(
+        "--http",
+        default="",
+        metavar="ADDR:PORT",
+        help="also answer /routing/v1 by HTTP there, e.g. 0.0.0.0:8091 (default: do not)",
     )
     parser.add_argument("--json", action="store_true", help="print the READY line as JSON")
     return parser

@@ -12,9 +12,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from mirrornode.config import SwarmConfig
+from mirrornode.content.cid import Cid
 from mirrornode.routing.announce import Announcer
 from mirrornode.routing.kad.node import Kad
 from mirrornode.routing.kad.settings import KadSettings
@@ -107,6 +109,32 @@ async def test_nodes_meet_through_the_program_and_find_by_it(tmp_path: Path) -> 
         assert await program.stop() == 0
 
 
+async def test_program_with_http_tells_who_has_what_and_where_peers_are(tmp_path: Path) -> None:
+    root = Cid.raw_sha256(b"r" * 32)
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
+        program = await stack.enter_async_context(
+            _program(tmp_path / "home", "--http", "127.0.0.1:0")
+        )
+        swarm, kad = await stack.enter_async_context(_node(tmp_path, "a", program.listen))
+        await kad.wait_for_peers()
+        await kad.provide(root.multihash)
+        session = await stack.enter_async_context(aiohttp.ClientSession(program.ready["http"]))
+
+        async def ask(path: str) -> Any:
+            async with session.get(f"/routing/v1/{path}") as answer:
+                assert answer.status == 200
+                return await answer.json()
+
+        addresses = [address.rpartition("/p2p/")[0] for address in swarm.addresses()]
+        record = {"Schema": "peer", "ID": swarm.peer_id, "Addrs": addresses, "Protocols": []}
+        assert await ask(f"providers/{root}") == {"Providers": [record]}
+        assert await ask(f"peers/{swarm.peer_id}") == {"Peers": [record]}
+        assert (await ask(f"peers/{program.ready['peer_id']}"))["Peers"][0]["Protocols"] == []
+        closest = await ask(f"dht/closest/peers/{root}")
+        assert [peer["ID"] for peer in closest["Peers"]] == [swarm.peer_id]
+        assert await program.stop() == 0
+
+
 async def test_restarted_program_keeps_its_identity_and_gets_the_records_back(
     tmp_path: Path,
 ) -> None:
@@ -143,6 +171,7 @@ def test_main_on_a_home_in_use_is_refused(
         ["--listen", "nonsense"],
         ["--bootstrap", "/ip4/127.0.0.1/tcp/1"],
         ["--bootstrap", "@/nowhere/peers.txt"],
+        ["--listen", LISTEN, "--http", "8091"],
     ],
 )
 def test_main_refuses_wrong_settings(
