@@ -166,7 +166,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         # A node that lives for one command would only leave holes in the tables of others.
         kad = Kad(swarm, serve=not is_short_lived)
         announcer = Announcer(kad, catalog, is_busy=lambda: active.is_busy)
-        finder = Finder(swarm, kad, _open_routers(stack, config))
+        finder = Finder(swarm, kad, routers=_open_routers(stack, config))
         loop = asyncio.get_running_loop()
 
         def on_asked(peer_id: str, roots: Sequence[Cid]) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import cast
 
 from mirrornode.content.cid import Cid
+from mirrornode.errors import SourceGone
 from mirrornode.routing.delegated import Provider
-from mirrornode.routing.find import GATEWAY_AFTER_S, MAX_ROUTER_DIALS, Finder, Found, SwarmPort
+from mirrornode.routing.find import (
+    GATEWAY_AFTER_S,
+    MAX_ROUTER_ADDRESSES,
+    MAX_ROUTER_DIALS,
+    Finder,
+    Found,
+    SwarmPort,
+)
 from mirrornode.routing.kad.node import ProviderRecord
 from mirrornode.wire.ticket import PROTOCOL, Holding, Ticket, decode_request, encode_ticket
 from support.room import FakeDht
@@ -46,7 +54,7 @@ class Scene:
         self.dht = FakeDht()
         self.routers = FakeRouters()
         self.gateways: list[tuple[str, float]] = []
-        self.finder = Finder(cast("SwarmPort", self.asker), self.dht, self.routers)
+        self.finder = Finder(cast("SwarmPort", self.asker), self.dht, routers=self.routers)
 
     def seed(self, name: str, *, holds: bool = True) -> VirtualSwarm:
         swarm = self.net.join(name)
@@ -141,6 +149,30 @@ def test_router_that_names_us_or_very_many_then_few_are_dialled() -> None:
         await here.look_for(1)
         assert here.net.dials == MAX_ROUTER_DIALS
         assert here.gateways == []
+
+    run_virtual(scene())
+
+
+def test_router_that_names_other_addresses_each_time_then_no_network_is_scanned() -> None:
+    class Scanning(FakeRouters):
+        async def find_providers(self, cid: Cid) -> AsyncGenerator[Provider, None]:
+            self.rounds += 1
+            for n in range(MAX_ROUTER_DIALS):
+                addresses = tuple(f"/ip4/10.{self.rounds}.{n}.{m}/tcp/22" for m in range(1, 5))
+                yield Provider(make_peer_id(f"{self.rounds} {n}"), addresses)
+
+    async def scene() -> None:
+        here = Scene()
+        here.finder = Finder(cast("SwarmPort", here.asker), here.dht, routers=Scanning())
+        dialled: set[str] = set()
+
+        async def dial(peer_id: str, addresses: Sequence[str], *, timeout_s: float = 10) -> None:
+            dialled.update(addresses)
+            raise SourceGone("connection refused", source_id=peer_id)
+
+        here.asker.dial = dial  # type: ignore[method-assign]  # the net would not tell where
+        await here.look_for(1000)
+        assert len(dialled) == MAX_ROUTER_ADDRESSES
 
     run_virtual(scene())
 

@@ -36,6 +36,7 @@ MAX_DHT_ROOTS = 4  # roots looked up in the DHT; peers found there are asked abo
 MAX_ASKING = 16
 ROUTERS_AGAIN_S = 15.0  # between two rounds of asking delegated routers
 MAX_ROUTER_DIALS = 16  # peers that one round may send us to
+MAX_ROUTER_ADDRESSES = 256  # different ones, dialled in one search because routers named them
 GATEWAY_AFTER_S = 2.0  # a provider's gateway is used when no ticket has come by then
 ASK_BACK_S = 0.5  # between two questions to a peer that asks us for the same
 
@@ -235,6 +236,7 @@ class _Search:
         self._routers = routers
         self._finder = finder
         self._on_gateway = on_gateway
+        self._router_addresses: set[str] = set()
         self._roots = roots
         self.relevant = {root.multihash for root in roots}
         self.look_again = asyncio.Event()
@@ -331,11 +333,20 @@ class _Search:
     async def _try_provider(self, provider: Provider) -> None:
         """Ask a peer that a router named for a ticket; take its gateway when it gives none."""
         if provider.addresses or not provider.gateways:
-            asking = self._spawn(self._dial_and_ask(provider.peer_id, provider.addresses))
+            addresses = self._admitted(provider.addresses)
+            asking = self._spawn(self._dial_and_ask(provider.peer_id, addresses))
             await asyncio.wait([asking], timeout=GATEWAY_AFTER_S)
         if provider.peer_id not in self._holders and self._on_gateway is not None:
             for url in provider.gateways:
                 self._on_gateway(url)
+
+    def _admitted(self, addresses: Sequence[str]) -> list[str]:
+        """Return those addresses that routers may send us to: a search must not scan a network."""
+        known = self._router_addresses
+        for address in addresses:
+            if len(known) < MAX_ROUTER_ADDRESSES:
+                known.add(address)
+        return [address for address in addresses if address in known]
 
     async def _dial_again_and_again(self, peer_id: str, addresses: Sequence[str]) -> None:
         while True:
@@ -347,7 +358,7 @@ class _Search:
             return
         with suppress(MirrorError):
             if not addresses and self._routers and self._swarm.link(peer_id) is None:
-                addresses = await self._routers.find_peer(peer_id)
+                addresses = self._admitted(await self._routers.find_peer(peer_id))
             await self._swarm.dial(peer_id, addresses)
             await self._ask(peer_id)
 
