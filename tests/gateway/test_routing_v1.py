@@ -50,6 +50,7 @@ class Around:
     """The node's surroundings, as a test wants them: swarm, DHT and connected peers in one."""
 
     peer_id: str = OWN
+    listen: Sequence[str] = LISTEN
     links: dict[str, PeerLink] = field(default_factory=dict)
     served: set[str] = field(default_factory=set)
     holders: dict[Cid, list[str]] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Around:
     now: float = 0.0
 
     def addresses(self) -> list[str]:
-        return [f"{address}/p2p/{OWN}" for address in LISTEN]
+        return [f"{address}/p2p/{OWN}" for address in self.listen]
 
     def protocols(self) -> frozenset[str]:
         return frozenset(self.served)
@@ -179,6 +180,9 @@ async def test_own_content_when_asked_from_elsewhere_then_no_loopback_address(
     answers = RoutingAnswers(around, Lookups(around, around, around), own)
     (record,) = [one async for one in answers.providers(shared.model.root, is_local=False)]
     assert (record.addresses, record.protocols) == ((LISTEN[0],), ())
+    around.listen = LISTEN[1:]  # a node for this machine alone
+    assert [one async for one in answers.providers(shared.model.root, is_local=False)] == []
+    assert [one async for one in answers.peers(OWN, is_local=False)] == []
     await answers.close()
 
 
@@ -309,6 +313,23 @@ async def test_look_up_when_all_who_asked_have_left_then_it_ends(
     assert len(await providers(client, UNKNOWN)) == 1  # and is begun anew
 
 
+async def test_look_up_when_begun_right_after_another_was_left_then_it_is_whole(
+    around: Around,
+) -> None:
+    around.gate.clear()
+    around.dht[UNKNOWN.multihash] = [ProviderRecord(STRANGER, ("/ip4/10.0.0.6/tcp/1",))]
+    lookups = Lookups(around, around, around)
+    left = lookups.providers(UNKNOWN)
+    await anext(left)
+    await left.aclose()  # the look-up is told to end, and has not ended yet
+    again = lookups.providers(UNKNOWN)
+    assert (await anext(again)).peer_id == STRANGER
+    around.gate.set()
+    assert [record async for record in again] == []
+    assert around.asked == 2
+    await lookups.close()
+
+
 async def test_look_ups_when_too_many_run_then_busy_but_own_content_is_told(
     around: Around, shared: Shared
 ) -> None:
@@ -390,6 +411,12 @@ async def test_question_when_it_is_wrong_then_said_in_words(
     assert answer.status == status
     assert words in await answer.text()
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE", "HEAD"])
+async def test_method_that_would_write_then_405(client: Client, method: str) -> None:
+    answer = await client.request(method, f"/routing/v1/providers/{UNKNOWN}")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, OPTIONS")
 
 
 async def test_route_of_another_part_then_not_swallowed(around: Around, shared: Shared) -> None:

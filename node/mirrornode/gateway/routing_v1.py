@@ -69,8 +69,8 @@ class RoutingRoutes:
         router.add_get(f"{PREFIX}/providers/{{cid}}", self.providers, allow_head=False)
         router.add_get(f"{PREFIX}/peers/{{peer}}", self.peers, allow_head=False)
         router.add_get(f"{PREFIX}/dht/closest/peers/{{key}}", self.closest, allow_head=False)
-        router.add_options(f"{PREFIX}/{{rest:.*}}", _options)
-        router.add_get(f"{PREFIX}/{{rest:.*}}", _unknown, allow_head=False)
+        # Routes of others below the prefix are more specific, and so come first.
+        router.add_route("*", f"{PREFIX}/{{rest:.*}}", _anything_else)
         app.on_cleanup.append(self._close)
 
     async def providers(self, request: web.Request) -> web.StreamResponse:
@@ -209,11 +209,12 @@ def _headers(content_type: str, *, has_records: bool, is_local: bool) -> Mapping
     }
 
 
-async def _options(request: web.Request) -> web.Response:
-    return web.Response(status=204, headers=CORS)
-
-
-async def _unknown(request: web.Request) -> web.Response:
+async def _anything_else(request: web.Request) -> web.Response:
+    if request.method == "OPTIONS":
+        return web.Response(status=204, headers=CORS)
+    if request.method != "GET":
+        reason = "this API is only read: nobody can put a record"
+        return _refusal(405, reason, {"Allow": "GET, OPTIONS"})
     return _refusal(400, f"{request.path[:200]} is no question of this API: see {PREFIX}/providers")
 
 

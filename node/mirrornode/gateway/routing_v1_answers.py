@@ -79,8 +79,10 @@ class RoutingAnswers:
             return  # the CID is the content
         told = 0
         if self._own is not None and await asyncio.to_thread(_has, self._own.shelf, cid):
-            told = 1
-            yield self._own_record(is_local=is_local)
+            record = self._own_record(is_local=is_local)
+            if record.addresses:  # a node for this machine alone is no provider to others
+                told = 1
+                yield record
         try:
             async with aclosing(self._lookups.providers(cid)) as records:
                 async for record in records:
@@ -99,9 +101,9 @@ class RoutingAnswers:
             Busy: Too many look-ups are under way.
         """
         if peer_id == self._swarm.peer_id:
-            yield self._own_record(is_local=is_local)
-            return
-        record = _seen_from(await self._lookups.peer(peer_id), is_local=is_local)
+            record = self._own_record(is_local=is_local)
+        else:
+            record = _seen_from(await self._lookups.peer(peer_id), is_local=is_local)
         if record.addresses:
             yield record
 

@@ -127,6 +127,9 @@ class Lookups:
             lookup.followers -= 1
             if not lookup.followers and lookup.ended_at is None and lookup.task is not None:
                 lookup.task.cancel()
+                if self._by_content.get(cid.multihash) is lookup:
+                    # At once: who comes next must not follow what ends half done.
+                    del self._by_content[cid.multihash]
 
     async def peer(self, peer_id: str) -> RoutingRecord:
         """Return what is known of where a peer is, maybe no address.
@@ -177,10 +180,7 @@ class Lookups:
     def _ended(self, cid: Cid, lookup: _Lookup, task: asyncio.Task[None]) -> None:
         self._running -= 1
         lookup.ended_at = self._clock()
-        if task.cancelled():  # half of what there is must not be told for all
-            if self._by_content.get(cid.multihash) is lookup:
-                del self._by_content[cid.multihash]
-        elif (failure := task.exception()) is not None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
             log.error("look-up failed cid=%s", cid, exc_info=failure)
         lookup.wake()
 

@@ -1,8 +1,8 @@
 """Asks delegated routers over HTTP, with the proxies and certificates of all our HTTP.
 
-One thread a question, out of a few of its own: a router that stalls must not hold up anything
-else. Redirects are not followed, so that a router cannot choose whom we knock at. What is asked and
-what becomes of an answer is decided in `routing.delegated`.
+One thread a question, out of a few for each router: one that stalls must not hold up anything or
+anybody else. Redirects are not followed, so that a router cannot choose whom we knock at. What is
+asked and what becomes of an answer is decided in `routing.delegated`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mirrornode.wire.routing_v1 import (
 log = logging.getLogger(__name__)
 
 ANSWER_S: Final = 15.0  # for an answer as a whole: what Kubo waits, too
-THREADS: Final = 8
+THREADS: Final = 4  # for each router: how many questions it is asked at a time
 PIECE_BYTES: Final = 16 * 1024
 HEADERS: Final = {**WEB_HEADERS, "Accept": f"{NDJSON_TYPE}, {JSON_TYPE};q=0.9"}
 
@@ -46,9 +46,14 @@ Tell = Callable[["RoutingRecord | MirrorError | None"], None]
 class RouterHttp:
     """Speaks HTTP with routers; see `open_router_http`."""
 
-    def __init__(self, pool: ThreadPoolExecutor, *, answer_s: float = ANSWER_S) -> None:
-        self._pool = pool
+    def __init__(self, *, answer_s: float = ANSWER_S) -> None:
+        self._pools: dict[str, ThreadPoolExecutor] = {}
         self._answer_s = answer_s
+
+    def close(self) -> None:
+        """Take no more questions; those under way end with whoever asked them."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def ask(self, url: str, path: str, key: str) -> AsyncGenerator[RoutingRecord, None]:
         """Yield the records of an answer as they come; see `routing.delegated.RouterPort`.
@@ -68,7 +73,10 @@ class RouterHttp:
         connection = HttpConnection(endpoint, source_id, read_timeout_s=self._answer_s)
         question = _Question(connection, source_id, base.rstrip("/") + path, login, key)
         deadline = time.monotonic() + self._answer_s
-        thread = loop.run_in_executor(self._pool, question.run, tell, deadline)
+        pool = self._pools.get(url)
+        if pool is None:
+            pool = self._pools[url] = ThreadPoolExecutor(THREADS, "router")
+        thread = loop.run_in_executor(pool, question.run, tell, deadline)
         try:
             while True:
                 try:
@@ -149,8 +157,8 @@ class _Question:
 @contextmanager
 def open_router_http(*, answer_s: float = ANSWER_S) -> Iterator[RouterHttp]:
     """Yield what asks routers, with threads of its own for the length of the block."""
-    pool = ThreadPoolExecutor(THREADS, "router")
+    http = RouterHttp(answer_s=answer_s)
     try:
-        yield RouterHttp(pool, answer_s=answer_s)
+        yield http
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        http.close()
