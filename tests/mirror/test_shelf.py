@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrornode.content.cid import Cid
+from mirrornode.content.cid import DAG_PB, Cid
 from mirrornode.errors import PathRefused
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.on_disk import local_offer, look_at_outputs
@@ -39,6 +39,25 @@ def session_of(catalog: Catalog, out: Path, model: Model = MODEL, done: int = 0)
         model.manifest, lay_out(model.manifest, out), bits, Journal(catalog), resumed_bytes=0,
         on_progress=lambda _: None, check_whole=lambda _: None, on_finished=lambda _: None,
     )  # fmt: skip
+
+
+def test_has_block_then_as_read_block_would_find_it(catalog: Catalog, tmp_path: Path) -> None:
+    shelf = Shelf(catalog, ActiveTransfers())
+    path = MODEL.write(tmp_path)
+    record(catalog, path, SMALL_CHUNKS)
+    leaf = MODEL.file.map.leaf_cid(1)
+    asked = [
+        *(block.cid for block in MODEL.blocks),
+        Cid(1, DAG_PB, leaf.multihash),  # no leaf of ours, though the bytes are here
+        Cid.parse("bafkqaaa"),
+        Cid.raw_sha256(b"z" * 32),
+    ]
+    found = [shelf.has_block(cid) for cid in asked]
+    assert found == [shelf.read_block(cid) is not None for cid in asked]
+    assert found == [*([True] * len(MODEL.blocks)), False, True, False]
+    overwrite(path, b"other")
+    assert not shelf.has_block(leaf)
+    assert shelf.has_block(MODEL.root)  # inner nodes are kept whole
 
 
 def test_holdings_tell_files_aliases_folders_and_parts(catalog: Catalog, tmp_path: Path) -> None:

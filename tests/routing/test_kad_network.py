@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from mirrornode.routing.kad.keys import kad_id, peer_kad_id
 from mirrornode.routing.kad.node import Kad
 from support.dht_room import multihash_of, open_room
 from support.virtual_time import run_virtual
@@ -35,6 +36,24 @@ def test_find_providers_in_100_nodes_finds_every_key_from_every_node() -> None:
                     worst = max(worst, room.net.requests - before)
                     assert found == ([] if swarm.peer_id == owner else [owner])
             assert worst <= 64
+
+    run_virtual(scenario())
+
+
+def test_closest_peers_in_100_nodes_then_nearly_the_20_nearest_in_order() -> None:
+    async def scenario() -> None:
+        async with open_room(NODES) as room:
+            key, asker = multihash_of("file"), room.swarms[7].peer_id
+            found = await room.kads[7].closest_peers(key)
+            names = [record.peer_id for record in found]
+            distances = [peer_kad_id(name) ^ kad_id(key) for name in names]
+            assert distances == sorted(distances)
+            assert asker not in names
+            others = (swarm.peer_id for swarm in room.swarms if swarm.peer_id != asker)
+            nearest = sorted(others, key=lambda name: peer_kad_id(name) ^ kad_id(key))[:20]
+            assert names[:3] == nearest[:3]
+            assert len(set(names) & set(nearest)) >= 18
+            assert all(record.addresses for record in found)
 
     run_virtual(scenario())
 

@@ -42,6 +42,7 @@ async def test_dial_when_peer_is_there_then_both_know_each_other(opened: Opener)
     assert (link.peer_id, link.outbound) == (server.peer_id, True)
     assert link.agent == f"mirrornode/{__version__}"
     assert "/echo" in link.protocols
+    assert link.protocols == server.protocols()
     assert f"{link.address}/p2p/{server.peer_id}" in server.addresses()
     assert link.listen_addresses == (link.address,)
 
