@@ -13,14 +13,14 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mirrornode.content.cid import Cid
 from mirrornode.gateway.answers import PIECE_BYTES
-from mirrornode.gateway.content import ContentRoutes
+from mirrornode.gateway.ipfs_routes import IpfsRoutes
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.store.catalog import open_catalog
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.outputs import lay_out
 from mirrornode.transfer.pacing import Uploads
 from mirrornode.transfer.session import TransferSession
-from support.models import LEAF, folder_of, model_of
+from support.models import LEAF, model_of
 from support.planes import Shared, open_gateway, shelf_of
 from support.shared_files import content, overwrite, record
 from support.waiting import until
@@ -31,7 +31,7 @@ UNKNOWN = Cid.raw_sha256(b"z" * 32)
 @pytest.fixture
 async def client(shared: Shared) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     app = web.Application()
-    ContentRoutes(shelf_of(shared.catalog), Uploads()).add_to(app)
+    IpfsRoutes(shelf_of(shared.catalog), Uploads()).add_to(app)
     async with TestClient(TestServer(app)) as opened:
         yield opened
 
@@ -77,7 +77,13 @@ async def test_block_when_not_here_or_of_another_codec_then_404(
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("nonsense", 400), ("b" * 600, 400), (f"{UNKNOWN}?format=car", 406), ("", 404)],
+    [
+        ("nonsense", 400),
+        ("b" * 600, 400),
+        (f"{UNKNOWN}?format=car", 404),
+        (f"{UNKNOWN}?format=zip", 406),
+        ("", 404),
+    ],
 )
 async def test_request_when_it_cannot_be_answered_then_its_status(
     client: Client, path: str, status: int
@@ -123,13 +129,6 @@ async def test_file_when_it_is_known_already_then_304(
     assert (answer.status, await answer.read()) == (304, b"")
     other = await client.get(f"/ipfs/{shared.model.root}", headers={"If-None-Match": '"other"'})
     assert other.status == 200
-
-
-async def test_folder_when_asked_as_a_file_then_406(shared: Shared, client: Client) -> None:
-    folder = folder_of({"a": b"1"})
-    shared.catalog.put_blocks([block for block in folder.blocks if block.cid == folder.root])
-    assert (await client.get(f"/ipfs/{folder.root}")).status == 406
-    assert (await client.get(f"/ipfs/{folder.root}?format=raw")).status == 200
 
 
 def rewrite(path: Path) -> None:

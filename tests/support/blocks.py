@@ -93,7 +93,11 @@ def chacha20_pieces(seed: str, size: int, piece: int = 1 << 20) -> Iterator[byte
 
 def read_car(path: Path) -> list[Block]:
     """The blocks of a CARv1 file, each verified."""
-    data = path.read_bytes()
+    return car_blocks(path.read_bytes())
+
+
+def car_blocks(data: bytes) -> list[Block]:
+    """The blocks of a CARv1, each verified."""
     size, offset = decode_uvarint(data)
     offset += size
     blocks = []

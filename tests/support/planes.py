@@ -11,6 +11,7 @@ from pathlib import Path
 from mirrornode.content.cid import Cid
 from mirrornode.gateway.certificate import load_or_create_certificate
 from mirrornode.gateway.gateway import make_gateway
+from mirrornode.gateway.ipfs_names import NameResolver
 from mirrornode.gateway.listeners import Address, bind, listening
 from mirrornode.gateway.peer_plane import TicketOffice
 from mirrornode.gateway.plane_server import serving
@@ -75,8 +76,8 @@ async def open_plane(
 
 
 @asynccontextmanager
-async def open_gateway(shelf: Shelf) -> AsyncIterator[str]:
+async def open_gateway(shelf: Shelf, *, names: NameResolver | None = None) -> AsyncIterator[str]:
     """Serve the gateway of a shelf on loopback; yields its URL."""
     sock = bind(Address(LOOPBACK, 0, is_default=False), "gateway.address")
-    async with listening(make_gateway(shelf, LOOPBACK, Uploads()), sock) as port:
+    async with listening(make_gateway(shelf, LOOPBACK, Uploads(), names=names), sock) as port:
         yield f"http://{LOOPBACK}:{port}"

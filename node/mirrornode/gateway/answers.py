@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1 << 20  # read in one go
 WRITE_BYTES = 512 * 1024  # encrypted in one go: stays in the processor's cache
 MAX_CID_CHARS = 512
-CACHE_FOREVER = "public, max-age=31536000, immutable"
+CACHE_FOREVER = "public, max-age=29030400, immutable"  # as gateways write it
 RAW_TYPE = "application/vnd.ipld.raw"
 
 

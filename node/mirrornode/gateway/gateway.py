@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from mirrornode.gateway.content import ContentRoutes
 from mirrornode.gateway.hub_api import MAX_BODY_BYTES
+from mirrornode.gateway.ipfs_routes import IpfsRoutes
 
 if TYPE_CHECKING:
     from mirrornode.gateway.hub import HubEndpoint
     from mirrornode.gateway.routing_v1 import RoutingRoutes
+    from mirrornode.gateway.ipfs_names import NameResolver
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.transfer.pacing import Uploads
 
@@ -30,8 +31,15 @@ def make_gateway(
     uploads: Uploads,
     hub: HubEndpoint | None = None,
     routing: RoutingRoutes | None = None,
+    *,
+    names: NameResolver | None = None,
 ) -> web.Application:
-    """Return the gateway's application; `host` is the address it listens on."""
+    """Return the gateway's application.
+
+    Args:
+        host: The address it listens on.
+        names: Resolves what is asked for under `/ipns/`; None for a gateway without.
+    """
 
     @web.middleware
     async def known_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -41,7 +49,9 @@ def make_gateway(
         return await handler(request)
 
     app = web.Application(middlewares=[known_host_only], client_max_size=MAX_BODY_BYTES)
-    ContentRoutes(shelf, uploads).add_to(app)
+    # At the top, the endpoint of the Hub has paths of its own below ours.
+    otherwise = hub.answer if hub is not None and not hub.prefix else None
+    IpfsRoutes(shelf, uploads, names, otherwise=otherwise).add_to(app)
     app.router.add_get("/healthz", _healthz, allow_head=True)
     if routing is not None:
         routing.add_to(app)

@@ -43,19 +43,19 @@ class HubEndpoint:
         self._names = ports.names
         self._files = HubFileFace(ports)
         self._api = HubApiFace(ports)
-        self._prefix = prefix
+        self.prefix = prefix
         self._answer_timeout_s = answer_timeout_s
 
     def add_to(self, app: web.Application) -> None:
         """Take every path below the prefix that no other route has."""
-        app.router.add_route("*", self._prefix + "/{path:.*}", self.answer)
+        app.router.add_route("*", self.prefix + "/{path:.*}", self.answer)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         deadline = asyncio.get_running_loop().time() + self._answer_timeout_s
         raw_path, _, query = request.raw_path.partition("?")
         # Not by the router, which decodes: a revision may hold an escaped slash.
-        path = raw_path.removeprefix(self._prefix)
+        path = raw_path.removeprefix(self.prefix)
         hub = parse_hub_path(path)
         kind = hub.kind if hub is not None else ""
         allowed = ("POST",) if kind == "paths-info" else ("GET", "HEAD")
@@ -65,7 +65,7 @@ class HubEndpoint:
         if hub is None or kind in _NOT_SERVED:
             return refusal(404, "this node serves nothing under this path")
         target = f"{path}?{query}" if query else path
-        base = f"{request.scheme}://{request.host}{self._prefix}"
+        base = f"{request.scheme}://{request.host}{self.prefix}"
         token = token_of(request)
         try:
             if hub.repo is None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mirrornode.mirror.active import ActiveTransfers
     from mirrornode.mirror.claims import Claims
     from mirrornode.store.catalog import Catalog
+    from mirrornode.store.records import StoredRoot
     from mirrornode.wire.ranges import Run
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,10 @@ class Shelf:
     def claims(self) -> Claims:
         """What this node is fetching from an origin, unproven."""
         return self._active.claims
+
+    def find_root(self, cid: Cid) -> StoredRoot | None:
+        """Return what the user added or got under this CID, None when that was nothing."""
+        return self._catalog.find_root(cid.multihash)
 
     def note_served(self) -> None:
         """Note that something of the shelf is being sent."""

@@ -1,0 +1,198 @@
+"""Entries of a directory, basic or sharded, one at a time, and the page that a person is shown.
+
+The order of a page is that of the names, whatever the directory's is. To make one, all names are
+looked at and only those of the page are kept: memory is bounded by the page, and a folder of a
+hundred thousand costs a reading of its shards, not of its files.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from mirrornode.content.cid import DAG_PB, RAW, Cid
+from mirrornode.content.hamt import read_shard
+from mirrornode.content.names import MAX_NAME_BYTES, name_from_bytes
+from mirrornode.content.unixfs import Kind
+from mirrornode.errors import (
+    BlockNotFound,
+    ContentError,
+    LimitExceeded,
+    MalformedNode,
+    UnsafeName,
+)
+
+if TYPE_CHECKING:
+    from mirrornode.content.dagpb import Link
+    from mirrornode.gateway.ipfs_blocks import Entity, LocalBlocks
+
+PAGE_ENTRIES = 200
+MAX_ENTRIES = 1_000_000  # of one directory
+MAX_SHARD_DEPTH = 32
+
+_CARDS = ("readme.md", "model_card.md", "readme", "readme.txt", "readme.rst")
+
+
+class Entry(NamedTuple):
+    """One entry as it stands in the directory; the name may be anything."""
+
+    name: bytes
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One entry as a person is shown it.
+
+    Attributes:
+        name: Made printable when it is not UTF-8.
+        is_safe: It can be addressed in a path.
+        kind: "file", "folder", "link", or "" when the block that says so is not here.
+        size_bytes: Of a file exactly; of all else what the directory claims.
+    """
+
+    name: str
+    is_safe: bool
+    kind: str
+    size_bytes: int
+    cid: Cid
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPage:
+    """A part of a directory.
+
+    Attributes:
+        first: How many entries stand before it.
+        total: Entries of the directory.
+        claimed_bytes: What all entries weigh, by the directory's word.
+        next_after: The name after which the next page begins, b"" when this is the last.
+        card: Name of the README, "" when there is none.
+    """
+
+    rows: tuple[Row, ...]
+    first: int
+    total: int
+    claimed_bytes: int
+    next_after: bytes
+    card: str
+
+
+def entries(root: Entity, blocks: LocalBlocks) -> Iterator[Entry]:
+    """Yield the entries of a directory in its own order; none has an empty name.
+
+    Raises:
+        MalformedNode: Not a directory, or one name twice.
+        LimitExceeded: More than `MAX_ENTRIES`.
+        BlockNotFound: A shard is not here.
+    """
+    if root.node is None or root.message is None or not root.is_folder:
+        raise MalformedNode(f"{root.block.cid}: not a directory")
+    if root.message.kind is Kind.HAMT_SHARD:
+        return _sharded(root, blocks)
+    return _basic(root.block.cid, root.node.links)
+
+
+def _basic(cid: Cid, links: Sequence[Link]) -> Iterator[Entry]:
+    names: set[bytes] = set()
+    for link in links:
+        name = link.name or b""
+        if not name or name in names:
+            raise MalformedNode(f"{cid}: an entry without a name, or one name twice")
+        names.add(name)
+        yield Entry(name, link)
+
+
+def _sharded(root: Entity, blocks: LocalBlocks) -> Iterator[Entry]:
+    """Walk the shards depth first; a name is in one bucket only, so none comes twice."""
+    fanout: int | None = None
+    count = 0
+    stack: list[Iterator[Entry]] = []
+
+    def open_shard(entity: Entity) -> None:
+        nonlocal fanout
+        if entity.node is None or entity.message is None or not entity.is_folder:
+            raise MalformedNode(f"{entity.block.cid}: not a shard of its directory")
+        shard = read_shard(entity.node, entity.message, level=len(stack), fanout=fanout)
+        fanout = shard.fanout
+        stack.append(iter([Entry(found.name, found.link) for found in shard.links]))
+
+    open_shard(root)
+    while stack:
+        entry = next(stack[-1], None)
+        if entry is None:
+            stack.pop()
+            continue
+        count += 1
+        if count > MAX_ENTRIES or len(stack) > MAX_SHARD_DEPTH:
+            raise LimitExceeded(f"{root.block.cid}: more than {MAX_ENTRIES} entries")
+        if entry.name:
+            yield entry
+        else:
+            open_shard(blocks.entity(entry.link.cid))
+
+
+def folder_page(
+    root: Entity, blocks: LocalBlocks, after: bytes = b"", size: int = PAGE_ENTRIES
+) -> FolderPage:
+    """Return the entries that follow the name `after`, at most `size`, in the order of names.
+
+    Raises:
+        ContentError, BlockNotFound: As `entries`.
+    """
+    first = total = claimed = 0
+    cards: dict[str, str] = {}
+
+    def following() -> Iterator[Entry]:
+        nonlocal first, total, claimed
+        for entry in entries(root, blocks):
+            total += 1
+            claimed += entry.link.tsize_bytes or 0
+            card = entry.name[:20].decode("utf-8", "replace")
+            if card.lower() in _CARDS:
+                cards[card.lower()] = card
+            if entry.name > after:
+                yield entry
+            else:
+                first += 1
+
+    found = heapq.nsmallest(size + 1, following(), key=lambda entry: entry.name)
+    shown = found[:size]
+    return FolderPage(
+        rows=tuple(_row(entry, blocks) for entry in shown),
+        first=first,
+        total=total,
+        claimed_bytes=claimed,
+        next_after=_cursor(shown[-1].name) if len(found) > size else b"",
+        card=next((cards[card] for card in _CARDS if card in cards), ""),
+    )
+
+
+def _cursor(name: bytes) -> bytes:
+    """Return a short text at or after a name; of names too long to be any file's some are lost."""
+    return name if len(name) <= MAX_NAME_BYTES else name[:MAX_NAME_BYTES] + b"\xff"
+
+
+def _row(entry: Entry, blocks: LocalBlocks) -> Row:
+    try:
+        name, is_safe = name_from_bytes(entry.name), True
+    except UnsafeName:
+        name, is_safe = entry.name[:MAX_NAME_BYTES].decode("utf-8", "replace"), False
+    cid = entry.link.cid
+    kind, size_bytes = "", entry.link.tsize_bytes or 0
+    if cid.codec == RAW:
+        kind = "file"  # its size is its Tsize
+    elif cid.codec == DAG_PB:
+        try:
+            entity = blocks.entity(cid)
+            if entity.is_file:
+                kind, size_bytes = "file", entity.size_bytes
+            elif entity.is_folder:
+                kind = "folder"
+            elif entity.is_symlink:
+                kind = "link"
+        except (BlockNotFound, ContentError):
+            pass  # shown by name and CID; whoever asks for it is told more
+    return Row(name, is_safe, kind, size_bytes, cid)
