@@ -234,9 +234,10 @@ class IpfsAnswers:
 
     def _index(self, place: Place) -> Place | None:
         try:
-            return follow(place.cid, [INDEX_NAME], self._blocks)
+            index = follow(place.cid, [INDEX_NAME], self._blocks)
         except TargetError:
             return None
+        return None if self._blocks.is_folder(index.cid) else index
 
     def _index_page(
         self, request: IpfsRequest, target: Target, folder: Place, index: Place

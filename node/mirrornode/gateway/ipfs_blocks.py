@@ -50,7 +50,7 @@ class Entity(NamedTuple):
             return len(self.block.data)
         total = len(self.message.data or b"") + sum(self.message.blocksizes)
         links = len(self.node.links)
-        if len(self.message.blocksizes) != links or total != (self.message.filesize or 0):
+        if len(self.message.blocksizes) != links or self.message.filesize not in (None, total):
             raise MalformedNode(f"{self.block.cid}: the sizes in it do not agree")
         return total
 
@@ -88,6 +88,13 @@ class LocalBlocks:
             ContentError: It is not dag-pb although its CID says so.
         """
         return entity_of(self.read(cid))
+
+    def is_folder(self, cid: Cid) -> bool:
+        """Tell whether a CID is that of a folder; one that is not here is taken for a file."""
+        try:
+            return cid.codec == DAG_PB and self.entity(cid).is_folder
+        except (BlockNotFound, ContentError):
+            return False
 
 
 def entity_of(block: Block) -> Entity:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mirrornode.gateway.ipfs_blocks import Entity, LocalBlocks
 
 PAGE_ENTRIES = 200
-MAX_ENTRIES = 1_000_000  # of one directory
+MAX_ENTRIES = 250_000  # of one directory; as many as a `get` takes
 MAX_SHARD_DEPTH = 32
 
 _CARDS = ("readme.md", "model_card.md", "readme", "readme.txt", "readme.rst")

@@ -33,11 +33,11 @@ a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
 .facts{color:var(--soft);margin:0 0 1rem}
 .get{background:var(--card);border:1px solid var(--line);border-radius:.6rem;
 padding:.8rem 1rem;margin:0 0 1rem}
-.get p{margin:0 0 .4rem;color:var(--soft);font-size:.9rem}
+.get p{margin:0 0 .4rem;color:var(--soft);font-size:.9rem}.get p.more{margin:.8rem 0 0}
 code{font:.85rem/1.4 ui-monospace,monospace;user-select:all;-webkit-user-select:all}
 .get code{display:block;background:var(--mark);border-radius:.35rem;padding:.5rem .6rem;
 overflow-wrap:anywhere}
-.more{display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;margin:.7rem 0 0}
+.more{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem}
 table{width:100%;border-collapse:collapse;background:var(--card);border:1px solid var(--line);
 border-radius:.6rem;table-layout:fixed}
 th,td{padding:.5rem .8rem;text-align:left;border-top:1px solid var(--line);vertical-align:top}
@@ -45,15 +45,16 @@ thead th{border-top:0;font-weight:600;font-size:.85rem;color:var(--soft)}
 .name{overflow-wrap:anywhere}
 .size{width:7rem;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .cid{width:17rem;color:var(--soft)}
-.cid code{display:block;overflow:hidden;white-space:nowrap;text-overflow:ellipsis}
+.cid code{display:block;line-height:1.5rem;overflow:hidden;white-space:nowrap;
+text-overflow:ellipsis}
 .take{width:7rem;text-align:right}
 .soft{color:var(--soft)}
 .pages{display:flex;justify-content:space-between;margin:1rem 0 0}
 footer{margin:2rem 0 0;color:var(--soft);font-size:.85rem}
-@media (max-width:45rem){thead{display:none}table,tbody,tr,td{display:block;width:auto}
-tr{border-top:1px solid var(--line);padding:.6rem .8rem}tbody tr:first-child{border-top:0}
-td{border:0;padding:0}.size,.take{display:inline-block;text-align:left;width:auto;
-margin-right:1rem}td.size{color:var(--soft)}}
+@media (max-width:45rem){thead{display:none}table,tbody{display:block}
+tr{display:flex;flex-wrap:wrap;gap:0 1rem;border-top:1px solid var(--line);padding:.6rem .8rem}
+tbody tr:first-child{border-top:0}td{border:0;padding:0;width:auto}
+td.name,td.cid{width:100%}td.cid{order:1}td.size{color:var(--soft)}}
 """
 
 PAGE_VERSION = short_hash("1", _STYLE)
@@ -139,9 +140,10 @@ def _range(page: FolderPage) -> str:
 
 
 def _links(frame: PageFrame, page: FolderPage) -> str:
+    name = quote(frame.name or str(frame.cid), safe="")
     links = [
-        '<a href="?format=tar" download>Download as .tar</a>',
-        '<a href="?format=car" download>Download as .car</a>',
+        f'<a href="?format={kind}&amp;filename={name}.{kind}" download>Download as .{kind}</a>'
+        for kind in ("tar", "car")
     ]
     if page.card:
         links.insert(0, f'<a href="./{quote(page.card)}">{escape(page.card)}</a>')

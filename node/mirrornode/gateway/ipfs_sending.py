@@ -100,7 +100,7 @@ class Sender:
 
     async def _stream(self, request: web.Request, stream: Stream) -> web.StreamResponse:
         async with asyncio.timeout(BEGIN_TIMEOUT_S):
-            size_bytes, pieces = await asyncio.to_thread(stream.open)
+            size_bytes, pieces = await in_thread_or_drop(stream.open, lambda _: None)
             batches = _batches(pieces)
             # Before the head: what is missing from the start has a status of its own.
             piece = await _next_batch(batches)
@@ -185,20 +185,17 @@ async def _next_batch(batches: Iterator[Piece]) -> Piece | None:
 
 
 async def in_thread_or_drop(work: Callable[[], T], drop: Callable[[T], None]) -> T:
-    """Run blocking work in a thread; when the caller is cancelled meanwhile, drop the result.
+    """Run blocking work in a thread; when the caller is cancelled, wait for it and drop the result.
 
-    Without this the file that a thread has just opened for a client that left stays open.
+    The file that a thread has just opened for a client that left would stay open; and clients that
+    ask and leave must not leave behind more work than there are slots.
     """
     task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-
-        def ended(done: asyncio.Future[T]) -> None:
-            with contextlib.suppress(Exception):  # of work that nobody waits for any more
-                drop(done.result())
-
-        task.add_done_callback(ended)
+        with contextlib.suppress(Exception):  # of work that nobody waits for any more
+            drop(await task)
         raise
 
 
