@@ -21,6 +21,7 @@ from mirrornode.transfer.outputs import lay_out
 from mirrornode.transfer.pacing import Uploads
 from mirrornode.transfer.session import TransferSession
 from support.models import LEAF, model_of
+from support.open_files import is_open_here
 from support.planes import Shared, open_gateway, shelf_of
 from support.shared_files import content, overwrite, record
 from support.waiting import until
@@ -240,17 +241,3 @@ async def test_client_when_it_leaves_in_the_middle_then_the_file_is_closed(tmp_p
                 await answer.content.readexactly(10)
                 assert is_open_here(path)
             await until(lambda: not is_open_here(path))
-
-
-def is_open_here(path: Path) -> bool:
-    """Whether this process has the file open."""
-    folder = Path("/proc/self/fd")
-    if not folder.is_dir():
-        pytest.skip("needs /proc")
-    links = []
-    for entry in folder.iterdir():
-        try:
-            links.append(os.readlink(entry))
-        except OSError:
-            continue
-    return str(path) in links

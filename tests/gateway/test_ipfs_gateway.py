@@ -16,9 +16,11 @@ import pytest
 from mirrornode.content.cid import Cid
 from mirrornode.content.directory import build_symlink
 from mirrornode.content.recipe import UNIXFS_V1_2025
+from mirrornode.errors import RemoteProtocolError, TargetError
 from mirrornode.gateway.gateway import make_gateway
 from mirrornode.gateway.ipfs_routes import IpfsRoutes
 from mirrornode.gateway.listeners import Address, bind, listening
+from mirrornode.store.catalog import open_catalog
 from mirrornode.transfer.pacing import Uploads
 from support.ipfs_gateway import (
     Site,
@@ -29,8 +31,11 @@ from support.ipfs_gateway import (
     keep_hostile_folder,
     open_site,
 )
-from support.planes import LOOPBACK, shelf_of
+from support.ipns_names import KnownName, KnownNames
+from support.open_files import is_open_here
+from support.planes import LOOPBACK, open_gateway, shelf_of
 from support.shared_files import SMALL_CHUNKS, content
+from support.waiting import until
 
 FILES = {
     "README.md": b"# A model",
@@ -148,23 +153,31 @@ async def test_page_when_names_are_hostile_then_they_are_only_text(site: Site) -
     assert len(page) < 20_000
 
 
-async def test_page_when_the_folder_is_large_then_every_entry_is_on_one_page(site: Site) -> None:
+@pytest.mark.parametrize("count", [450, 5000])  # a basic directory, a sharded one
+async def test_page_when_the_folder_is_large_then_every_entry_is_on_one_page(
+    site: Site, count: int
+) -> None:
     leaf = keep_block(site.catalog, b"x", 0x55)
-    names = [f"file-{number:05}.txt" for number in range(4001)]
-    folder = keep_folder(site.catalog, [(name, leaf, 1) for name in names], UNIXFS_V1_2025)
+    names = [f"file-{number:05}.txt" for number in range(count - 1)] + ["README.md"]
+    entries = [(name, leaf, 1) for name in names]
+    folder = keep_folder(site.catalog, entries, UNIXFS_V1_2025)
     seen: list[str] = []
     path = f"/ipfs/{folder}/"
     while path:
         page = (await site.ask(path)).body.decode()
-        assert "4,001 entries" in page
-        found = re.findall(r'<a href="./(file-[^"?]*)">', page)
-        assert len(found) <= 200
+        assert ("450 entries" if count == 450 else "a large folder") in page
+        assert page.count('<a href="./README.md">') == 1 + ("README.md</a></td>" in page)
+        found = re.findall(r'<td class="name"><a href="./([^"?]*)">', page)
+        assert 0 < len(found) <= 200
         seen += found
         following = re.search(r'href="(\?after=[0-9a-f]+)">Next', page)
         path = f"/ipfs/{folder}/{following[1]}" if following else ""
-    assert seen == names
+    assert sorted(seen) == sorted(names)
+    assert count > 450 or seen == sorted(names)
     for wrong in ("xyz", "0" * 2000):
         assert (await site.ask(f"/ipfs/{folder}/?after={wrong}")).status == 400
+    # A name that is not there is a place all the same.
+    assert (await site.ask(f"/ipfs/{folder}/?after={b'nobody'.hex()}")).status == 200
 
 
 async def test_index_when_a_folder_has_one_then_it_is_shown_but_may_run_nothing(
@@ -389,3 +402,76 @@ async def test_stream_when_it_was_sent_then_all_of_it_is_counted(site: Site, roo
     async with listening(app, sock) as port:
         answer = await site.ask(f"/ipfs/{root}?format=tar", base=f"http://{LOOPBACK}:{port}")
     assert uploads.sent_bytes == len(answer.body) > 10_007
+
+
+async def test_name_when_it_stands_for_a_folder_then_paths_below_it_and_its_record(
+    tmp_path: Path,
+) -> None:
+    names = KnownNames()
+    with open_catalog(tmp_path / "home") as catalog:
+        root = add_folder(catalog, tmp_path / "tiny-model", FILES)
+        names.names = {
+            "k51model": KnownName(f"/ipfs/{root}", 90.7, b"signed"),
+            "models.example.org": KnownName(f"/ipfs/{root}/sub%20dir", 60),
+            "spaced.example.org": KnownName(f"/ipfs/{root}/sub dir", 60),
+            "astray.example.org": KnownName("/ipns/other"),
+            "broken.example.org": KnownName("/ipfs/nonsense"),
+            "invalid": RemoteProtocolError("its signature is wrong"),
+            "wrong!": TargetError("not a name"),
+        }
+        async with (
+            open_gateway(shelf_of(catalog), names=names) as url,
+            aiohttp.ClientSession() as http,
+        ):
+            site = Site(url, catalog, http)
+            file = await site.ask("/ipns/k51model/config.json")
+            assert file.body == FILES["config.json"]
+            assert file.headers["Cache-Control"] == "public, max-age=90"
+            assert file.headers["X-Ipfs-Path"] == "/ipns/k51model/config.json"
+            folder = await site.ask("/ipns/k51model")
+            assert (folder.status, folder.headers["Location"]) == (301, "/ipns/k51model/")
+            page = await site.ask("/ipns/k51model/")
+            assert page.headers["Cache-Control"] == "public, max-age=90"
+            assert f"mirrornode get {root}".encode() in page.body
+            assert (await site.ask("/ipns/spaced.example.org/")).status == 200
+            record = await site.ask("/ipns/k51model?format=ipns-record")
+            assert record.body == b"signed"
+            assert record.headers["Content-Type"] == "application/vnd.ipfs.ipns-record"
+            known = {"If-None-Match": record.headers["ETag"]}
+            assert (await site.ask("/ipns/k51model?format=ipns-record", known)).status == 304
+            for path, status in (
+                ("unknown", 404),
+                ("invalid", 502),
+                ("wrong!", 400),
+                ("astray.example.org", 502),
+                ("broken.example.org", 502),
+                ("models.example.org", 404),  # a record's path is not percent-encoded
+                ("models.example.org?format=ipns-record", 406),
+                ("k51model/config.json?format=ipns-record", 400),
+            ):
+                assert (await site.ask(f"/ipns/{path}")).status == status
+
+
+async def test_name_when_nothing_resolves_them_then_404(site: Site) -> None:
+    assert (await site.ask("/ipns/k51model")).status == 404
+
+
+async def test_client_when_it_leaves_a_tar_then_its_file_is_closed(
+    site: Site, tmp_path: Path
+) -> None:
+    folder = tmp_path / "big"
+    path = folder / "large.bin"
+    folder.mkdir()
+    path.write_bytes(content(1000) * 100_000)
+    root = add_folder(site.catalog, folder, {}, UNIXFS_V1_2025)
+    async with site.http.get(f"{site.url}/ipfs/{root}?format=tar") as answer:
+        await answer.content.readexactly(100_000)
+        assert is_open_here(path)
+        answer.close()
+    await until(lambda: not is_open_here(path))
+
+
+async def test_options_when_a_browser_asks_first_then_told_what_it_may(site: Site) -> None:
+    answer = await site.ask("/ipfs/bafkqaaa", method="OPTIONS")
+    assert answer.status == 204
+    assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"

@@ -225,7 +225,13 @@ class IpfsAnswers:
             name = request.segments[-1] if request.segments else stored.name if stored else ""
             size_bytes = stored.size_bytes if stored else None
             frame = PageFrame(
-                request.namespace, request.root, request.segments, name, place.cid, size_bytes
+                namespace=request.namespace,
+                root=request.root,
+                segments=request.segments,
+                name=name,
+                cid=place.cid,
+                size_bytes=size_bytes,
+                is_continued=bool(after),
             )
             body = render_page(frame, folder_page(entity, self._blocks, after)).encode()
             return len(body), iter([body])

@@ -1,19 +1,20 @@
 """Entries of a directory, basic or sharded, one at a time, and the page that a person is shown.
 
-The order of a page is that of the names, whatever the directory's is. To make one, all names are
-looked at and only those of the page are kept: memory is bounded by the page, and a folder of a
-hundred thousand costs a reading of its shards, not of its files.
+A basic directory is shown in the order of its names. One that is sharded is shown in its own order,
+that of the hashes: a page begins where the one before ended, and costs only the shards of its own
+rows, in a folder of a hundred thousand as in one of a thousand.
 """
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from mirrornode.content.cid import DAG_PB, RAW, Cid
-from mirrornode.content.hamt import read_shard
+from mirrornode.content.hamt import bucket_of, read_shard
 from mirrornode.content.names import MAX_NAME_BYTES, name_from_bytes
 from mirrornode.content.unixfs import Kind
 from mirrornode.errors import (
@@ -21,8 +22,10 @@ from mirrornode.errors import (
     ContentError,
     LimitExceeded,
     MalformedNode,
+    TargetError,
     UnsafeName,
 )
+from mirrornode.gateway.ipfs_path import follow
 
 if TYPE_CHECKING:
     from mirrornode.content.dagpb import Link
@@ -32,7 +35,7 @@ PAGE_ENTRIES = 200
 MAX_ENTRIES = 250_000  # of one directory; as many as a `get` takes
 MAX_SHARD_DEPTH = 32
 
-_CARDS = ("readme.md", "model_card.md", "readme", "readme.txt", "readme.rst")
+_CARDS = ("README.md", "readme.md", "MODEL_CARD.md", "model_card.md", "README", "README.txt")
 
 
 class Entry(NamedTuple):
@@ -65,16 +68,16 @@ class FolderPage:
     """A part of a directory.
 
     Attributes:
-        first: How many entries stand before it.
-        total: Entries of the directory.
+        first: How many entries stand before it; None in a sharded directory.
+        total: Entries of the directory; None for a sharded one.
         claimed_bytes: What all entries weigh, by the directory's word.
         next_after: The name after which the next page begins, b"" when this is the last.
         card: Name of the README, "" when there is none.
     """
 
     rows: tuple[Row, ...]
-    first: int
-    total: int
+    first: int | None
+    total: int | None
     claimed_bytes: int
     next_after: bytes
     card: str
@@ -105,69 +108,87 @@ def _basic(cid: Cid, links: Sequence[Link]) -> Iterator[Entry]:
         yield Entry(name, link)
 
 
-def _sharded(root: Entity, blocks: LocalBlocks) -> Iterator[Entry]:
-    """Walk the shards depth first; a name is in one bucket only, so none comes twice."""
+def _sharded(root: Entity, blocks: LocalBlocks, after: bytes = b"") -> Iterator[Entry]:
+    """Walk the shards depth first; a name is in one bucket only, so none comes twice.
+
+    Args:
+        after: Begin behind the place of this name; b"" is the beginning.
+    """
     fanout: int | None = None
     count = 0
-    stack: list[Iterator[Entry]] = []
+    stack: list[Iterator[tuple[Entry, bool]]] = []
 
-    def open_shard(entity: Entity) -> None:
+    def open_shard(entity: Entity, *, is_on_way: bool) -> None:
+        """Put a shard's entries on the stack; one `is_on_way` is that of `after`, or above it."""
         nonlocal fanout
         if entity.node is None or entity.message is None or not entity.is_folder:
             raise MalformedNode(f"{entity.block.cid}: not a shard of its directory")
         shard = read_shard(entity.node, entity.message, level=len(stack), fanout=fanout)
         fanout = shard.fanout
-        stack.append(iter([Entry(found.name, found.link) for found in shard.links]))
+        border = bucket_of(after, len(stack), fanout) if is_on_way else -1
+        rows = (
+            (Entry(found.name, found.link), found.bucket == border)
+            for found in shard.links
+            if found.bucket > border or (found.bucket == border and found.name != after)
+        )
+        stack.append(rows)
 
-    open_shard(root)
+    open_shard(root, is_on_way=bool(after))
     while stack:
-        entry = next(stack[-1], None)
-        if entry is None:
+        step = next(stack[-1], None)
+        if step is None:
             stack.pop()
             continue
+        entry, is_on_way = step
         count += 1
         if count > MAX_ENTRIES or len(stack) > MAX_SHARD_DEPTH:
             raise LimitExceeded(f"{root.block.cid}: more than {MAX_ENTRIES} entries")
         if entry.name:
             yield entry
         else:
-            open_shard(blocks.entity(entry.link.cid))
+            open_shard(blocks.entity(entry.link.cid), is_on_way=is_on_way)
 
 
 def folder_page(
     root: Entity, blocks: LocalBlocks, after: bytes = b"", size: int = PAGE_ENTRIES
 ) -> FolderPage:
-    """Return the entries that follow the name `after`, at most `size`, in the order of names.
+    """Return the entries that follow the one named `after`, at most `size`.
 
     Raises:
         ContentError, BlockNotFound: As `entries`.
     """
-    first = total = claimed = 0
-    cards: dict[str, str] = {}
-
-    def following() -> Iterator[Entry]:
-        nonlocal first, total, claimed
-        for entry in entries(root, blocks):
-            total += 1
-            claimed += entry.link.tsize_bytes or 0
-            card = entry.name[:20].decode("utf-8", "replace")
-            if card.lower() in _CARDS:
-                cards[card.lower()] = card
-            if entry.name > after:
-                yield entry
-            else:
-                first += 1
-
-    found = heapq.nsmallest(size + 1, following(), key=lambda entry: entry.name)
+    if root.node is None or root.message is None:
+        raise MalformedNode(f"{root.block.cid}: not a directory")
+    first: int | None = None
+    total: int | None = None
+    if root.message.kind is Kind.HAMT_SHARD:
+        found = list(islice(_sharded(root, blocks, after), size + 1))
+    else:
+        all_entries = sorted(entries(root, blocks), key=lambda entry: entry.name)
+        total = len(all_entries)
+        first = bisect_right(all_entries, after, key=lambda entry: entry.name)
+        found = all_entries[first : first + size + 1]
     shown = found[:size]
     return FolderPage(
         rows=tuple(_row(entry, blocks) for entry in shown),
         first=first,
         total=total,
-        claimed_bytes=claimed,
+        # Every link of a shard weighs all below it, so the root's own links are enough.
+        claimed_bytes=sum(link.tsize_bytes or 0 for link in root.node.links),
         next_after=_cursor(shown[-1].name) if len(found) > size else b"",
-        card=next((cards[card] for card in _CARDS if card in cards), ""),
+        card=_card(root, blocks),
     )
+
+
+def _card(root: Entity, blocks: LocalBlocks) -> str:
+    """Return the name of the README of a directory, "" when it has none."""
+    for name in _CARDS:
+        try:
+            follow(root.block.cid, [name], blocks)
+        except (TargetError, ContentError, BlockNotFound):
+            continue  # without its card a folder is shown all the same
+        return name
+    return ""
 
 
 def _cursor(name: bytes) -> bytes:

@@ -49,7 +49,7 @@ thead th{border-top:0;font-weight:600;font-size:.85rem;color:var(--soft)}
 text-overflow:ellipsis}
 .take{width:7rem;text-align:right}
 .soft{color:var(--soft)}
-.pages{display:flex;justify-content:space-between;margin:1rem 0 0}
+.pages{display:flex;gap:1.5rem;margin:1rem 0 0}
 footer{margin:2rem 0 0;color:var(--soft);font-size:.85rem}
 @media (max-width:45rem){thead{display:none}table,tbody{display:block}
 tr{display:flex;flex-wrap:wrap;gap:0 1rem;border-top:1px solid var(--line);padding:.6rem .8rem}
@@ -77,6 +77,7 @@ class PageFrame(NamedTuple):
         name: Of the folder, "" when it has none.
         cid: Of the folder.
         size_bytes: What its files weigh, None when only the folder's own word is known.
+        is_continued: Other pages of it come before.
     """
 
     namespace: str
@@ -85,6 +86,7 @@ class PageFrame(NamedTuple):
     name: str
     cid: Cid
     size_bytes: int | None
+    is_continued: bool
 
 
 def render_page(frame: PageFrame, page: FolderPage) -> str:
@@ -92,7 +94,9 @@ def render_page(frame: PageFrame, page: FolderPage) -> str:
     name = frame.name or "Folder"
     size_bytes = page.claimed_bytes if frame.size_bytes is None else frame.size_bytes
     about = "about " if frame.size_bytes is None else ""
-    count = f"{page.total:,} {'entry' if page.total == 1 else 'entries'}"
+    count = "a large folder"
+    if page.total is not None:
+        count = f"{page.total:,} {'entry' if page.total == 1 else 'entries'}"
     rows = "".join(_row(row) for row in page.rows)
     if not rows:
         rows = '<tr><td class="name soft" colspan="4">This folder is empty.</td></tr>'
@@ -107,7 +111,7 @@ def render_page(frame: PageFrame, page: FolderPage) -> str:
         f'<p class="more">{_links(frame, page)}</p></div>'
         '<table><thead><tr><th class="name">Name</th><th class="size">Size</th>'
         '<th class="cid">CID</th><th class="take"></th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>{_pages(page)}"
+        f"<tbody>{rows}</tbody></table>{_pages(frame, page)}"
         "<footer>Served by mirrornode from this machine. A click on a CID or on the command "
         "selects all of it.</footer></main></body></html>\n"
     )
@@ -134,6 +138,8 @@ def _crumbs(frame: PageFrame) -> str:
 
 
 def _range(page: FolderPage) -> str:
+    if page.first is None:
+        return f"; {len(page.rows):,} entries on this page, in no order of names"
     if not page.first and not page.next_after:
         return ""
     return f"; shown are {page.first + 1:,} to {page.first + len(page.rows):,}"
@@ -174,9 +180,10 @@ def _row(row: Row) -> str:
     )
 
 
-def _pages(page: FolderPage) -> str:
-    if not page.first and not page.next_after:
-        return ""
-    first = '<a href="./">First page</a>' if page.first else "<span></span>"
-    after = f'<a href="?after={page.next_after.hex()}">Next page</a>' if page.next_after else ""
-    return f'<p class="pages">{first} {after}</p>'
+def _pages(frame: PageFrame, page: FolderPage) -> str:
+    links = []
+    if frame.is_continued:
+        links.append('<a href="./">First page</a>')
+    if page.next_after:
+        links.append(f'<a href="?after={page.next_after.hex()}">Next page</a>')
+    return f'<p class="pages">{" ".join(links)}</p>' if links else ""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MAX_STREAMS = 8  # CARs, tars, folder pages and files out of blocks, at one time
 RETRY_AFTER_S = 2
-BEGIN_TIMEOUT_S = 30.0  # until the first bytes
+BEGIN_TIMEOUT_S = 60.0  # until the first bytes; the length of a large tar takes a while
 BATCH_BYTES = 512 * 1024  # small pieces are joined up to this
 
 T = TypeVar("T")
