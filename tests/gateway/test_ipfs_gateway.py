@@ -471,6 +471,34 @@ async def test_client_when_it_leaves_a_tar_then_its_file_is_closed(
     await until(lambda: not is_open_here(path))
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/ipfs/ROOT/line%0Abreak.txt", "/ipfs/ROOT/line%0Abreak.txt"),
+        ("/ipfs/ROOT/p%252Fq+r;x=1.txt", "/ipfs/ROOT/p%252Fq%2Br%3Bx%3D1.txt"),
+        ("/ipfs/ROOT/%C3%A4%3F%23.txt", "/ipfs/ROOT/%C3%A4%3F%23.txt"),
+        ("http://localhost/ipfs/ROOT/plain.txt", "/ipfs/ROOT/plain.txt"),
+        ("/%69pfs//ROOT//plain.txt?x=%23", "/ipfs/ROOT/plain.txt"),
+    ],
+)
+async def test_path_when_it_is_written_oddly_then_still_the_file(
+    site: Site, tmp_path: Path, target: str, path: str
+) -> None:
+    names = ["line\nbreak.txt", "p%2Fq+r;x=1.txt", "ä?#.txt", "plain.txt"]
+    root = add_folder(site.catalog, tmp_path / "odd", {name: name.encode() for name in names})
+    host = site.url.removeprefix("http://")
+    reader, writer = await asyncio.open_connection(*host.split(":"))
+    target = target.replace("ROOT", root)
+    head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode())
+    answer = await reader.read()
+    writer.close()
+    head, _, body = answer.decode().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 200 ")
+    assert f"X-Ipfs-Path: {path.replace('ROOT', root)}\r\n" in head
+    assert body in names
+
+
 async def test_options_when_a_browser_asks_first_then_told_what_it_may(site: Site) -> None:
     answer = await site.ask("/ipfs/bafkqaaa", method="OPTIONS")
     assert answer.status == 204

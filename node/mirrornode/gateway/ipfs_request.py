@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 MAX_SEGMENTS = 128
 MAX_PATH_BYTES = 4096
@@ -118,7 +118,8 @@ def parse_request(
         raise Refused(414, "the path is too long")
     if headers.get("Service-Worker", "").strip().lower() == "script":
         raise Refused(400, "service workers would see the paths of all other content here")
-    _, namespace, *parts = raw_path.split("/")
+    _, quoted_namespace, *parts = raw_path.split("/")
+    namespace = unquote(quoted_namespace)
     try:
         names = [unquote_to_bytes(part).decode() for part in parts if part]
     except UnicodeDecodeError as exc:

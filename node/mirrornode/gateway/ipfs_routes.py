@@ -71,14 +71,14 @@ class IpfsRoutes:
         self._otherwise = otherwise
 
     def add_to(self, app: web.Application) -> None:
-        """Register the routes on an application."""
-        app.router.add_route("*", "/ipfs/{path:.+}", self.answer)
+        """Register the routes on an application; a name in a path may have a line break in it."""
+        app.router.add_route("*", r"/ipfs/{path:[\s\S]+}", self.answer)
         if self._names is not None:
-            app.router.add_route("*", "/ipns/{path:.+}", self.answer)
+            app.router.add_route("*", r"/ipns/{path:[\s\S]+}", self.answer)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
-        raw_path = request.raw_path.partition("?")[0]
+        raw_path = request.rel_url.raw_path  # `raw_path` of the request may be a whole URL
         if self._otherwise is not None and _is_of_the_hub(raw_path):
             return await self._otherwise(request)
         if request.method == "OPTIONS":
