@@ -54,7 +54,7 @@ footer{margin:2rem 0 0;color:var(--soft);font-size:.85rem}
 @media (max-width:45rem){thead{display:none}table,tbody{display:block}
 tr{display:flex;flex-wrap:wrap;gap:0 1rem;border-top:1px solid var(--line);padding:.6rem .8rem}
 tbody tr:first-child{border-top:0}td{border:0;padding:0;width:auto}
-td.name,td.cid{width:100%}td.cid{order:1}td.size{color:var(--soft)}}
+td.name,td.cid{width:100%}td.size,td.take{width:auto}td.cid{order:1}td.size{color:var(--soft)}}
 """
 
 PAGE_VERSION = short_hash("1", _STYLE)
