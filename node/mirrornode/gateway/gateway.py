@@ -17,8 +17,8 @@ from mirrornode.gateway.ipfs_routes import IpfsRoutes
 
 if TYPE_CHECKING:
     from mirrornode.gateway.hub import HubEndpoint
-    from mirrornode.gateway.routing_v1 import RoutingRoutes
     from mirrornode.gateway.ipfs_names import NameResolver
+    from mirrornode.gateway.routing_v1 import RoutingRoutes
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.transfer.pacing import Uploads
 
