@@ -12,7 +12,9 @@ from mirrornode.routing.kad.keys import peer_kad_id
 from mirrornode.routing.kad.records import RECORD_VALIDITY_S, ProviderStore
 from mirrornode.routing.kad.server import KadServer
 from mirrornode.routing.kad.table import RoutingTable
-from mirrornode.wire.kad import KadMessage, KadPeer, MessageType
+from mirrornode.routing.kad.values import ValueLimits, ValueStore
+from mirrornode.wire.ipns import create_record, dht_key, name_of_seed
+from mirrornode.wire.kad import KadMessage, KadPeer, KadRecord, MessageType
 from mirrornode.wire.peer_id import peer_id_to_bytes
 from support.dht_room import multihash_of
 from support.virtual_swarm import make_peer_id
@@ -21,6 +23,7 @@ OWN, ASKER = make_peer_id("own"), make_peer_id("asker")
 LINK = "/ip4/10.0.0.9/tcp/55555"
 KEY = multihash_of("content")
 OWN_ADDRESS = "/ip4/10.0.0.1/tcp/4101"
+UNIX_NOW = 1_700_000_000.0
 
 
 class Bench:
@@ -30,11 +33,13 @@ class Bench:
         self.table = RoutingTable(peer_kad_id(OWN))
         self.book = AddressBook()
         self.records = ProviderStore()
+        self.values = ValueStore(ValueLimits(), lambda: UNIX_NOW)
         self.server = KadServer(
             OWN,
             table=self.table,
             book=self.book,
             records=self.records,
+            values=self.values,
             address_filter=LanAddresses(list),
             own_addresses=lambda: [OWN_ADDRESS, "/ip4/127.0.0.1/tcp/4101"],
             is_connected=lambda peer_id: peer_id in self.table,
@@ -135,7 +140,21 @@ def test_get_providers_names_us_when_we_provide() -> None:
 def test_get_value_has_nearer_peers_and_put_value_no_answer() -> None:
     bench = Bench(peers=3)
     assert len(bench.ask_for(MessageType.GET_VALUE, b"/ipns/name").closer_peers) == 3
-    assert bench.ask(KadMessage(MessageType.PUT_VALUE, b"/ipns/name")) is None
+    for record in (None, KadRecord(b"/ipns/name", b"x"), KadRecord(b"/ipns/other", b"x")):
+        with pytest.raises(RemoteProtocolError):
+            bench.ask(KadMessage(MessageType.PUT_VALUE, b"/ipns/name", record=record))
+
+
+def test_value_when_put_is_sent_back_and_then_given_with_nearer_peers() -> None:
+    bench = Bench(peers=3)
+    seed = bytes(32)
+    made = create_record(seed, "/ipfs/bafkqaaa", sequence=1, expires_at=UNIX_NOW + 9, ttl_s=1)
+    key = dht_key(name_of_seed(seed))
+    message = KadMessage(MessageType.PUT_VALUE, key, record=KadRecord(key, made.binary))
+    assert bench.ask(message) == message
+    answer = bench.ask_for(MessageType.GET_VALUE, key)
+    assert answer.record == KadRecord(key, made.binary, "2023-11-14T22:13:20Z")
+    assert len(answer.closer_peers) == 3
 
 
 def test_ping_is_answered() -> None:

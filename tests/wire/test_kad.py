@@ -14,9 +14,11 @@ from mirrornode.wire.kad import (
     MAX_CLOSER_PEERS,
     MAX_KEY_BYTES,
     MAX_PROVIDER_PEERS,
+    MAX_VALUE_BYTES,
     Connection,
     KadMessage,
     KadPeer,
+    KadRecord,
     MessageType,
     bounded_addresses,
     decode_message,
@@ -43,12 +45,19 @@ peers = st.builds(
     ).map(tuple),
     st.sampled_from(Connection),
 )
+records = st.builds(
+    KadRecord,
+    st.binary(max_size=MAX_KEY_BYTES),
+    st.binary(max_size=500),
+    st.sampled_from(["", "2026-11-23T09:00:00.123456Z"]),
+)
 messages = st.builds(
     KadMessage,
     st.sampled_from(MessageType),
     st.binary(max_size=MAX_KEY_BYTES),
     st.lists(peers, max_size=20).map(tuple),
     st.lists(peers, max_size=20).map(tuple),
+    st.none() | records,
 )
 
 
@@ -57,6 +66,19 @@ def test_encode_message_writes_the_bytes_of_the_schema() -> None:
     message = KadMessage(MessageType.ADD_PROVIDER, MULTIHASH, provider_peers=(peer,))
     assert encode_message(message).hex() == ADD_PROVIDER_HEX
     assert decode_message(bytes.fromhex(ADD_PROVIDER_HEX)) == message
+
+
+def test_encode_message_of_a_value_writes_the_bytes_of_the_schema() -> None:
+    # SOURCE: as above: type=0, key, record{key=1, value=2, timeReceived=5}
+    message = KadMessage(MessageType.PUT_VALUE, b"k", record=KadRecord(b"k", b"vv", "t"))
+    assert encode_message(message).hex() == "0800" + "12016b" + "1a0a" + "0a016b12027676" + "2a0174"
+    assert decode_message(encode_message(message)) == message
+
+
+def test_decode_message_when_a_value_is_too_long_then_refused() -> None:
+    long = encode_bytes_field(3, encode_bytes_field(2, bytes(MAX_VALUE_BYTES + 1)))
+    with pytest.raises(RemoteProtocolError):
+        decode_message(long)
 
 
 @given(messages)

@@ -3,7 +3,7 @@
 Encodes and decodes one protobuf message, without its length prefix. Strict about what is broken
 (only `RemoteProtocolError` comes out of garbage), forgiving about what is merely unknown: unknown
 fields and addresses of unknown transports are left out. Which record to believe is decided in
-`routing.kad`. Values (records of IPNS and public keys) are not read.
+`routing.kad`; what is in a value (a record of IPNS) is `wire.ipns`.
 
 Spec: libp2p kad-dht, "RPC messages"; go-libp2p-kad-dht `pb/dht.proto`.
 """
@@ -21,6 +21,8 @@ from mirrornode.wire.peer_id import peer_id_to_bytes, peer_id_to_text
 from mirrornode.wire.protobuf import encode_bytes_field, encode_varint_field, read_fields
 
 MAX_KEY_BYTES = 128  # go accepts multihashes of 1..80 bytes; names of values are a little longer
+MAX_VALUE_BYTES = 10 * 1024  # of a record: IPNS allows no more
+MAX_TIME_CHARACTERS = 64  # RFC 3339 with nanoseconds has 35
 MAX_CLOSER_PEERS = 64  # servers send k = 20; the rest of a longer list is not read
 MAX_PROVIDER_PEERS = 512
 MAX_ADDRESSES = 20  # per peer, written and read
@@ -59,19 +61,31 @@ class KadPeer:
 
 
 @dataclass(frozen=True, slots=True)
+class KadRecord:
+    """A value that the DHT keeps; `received_at` is RFC 3339, told by who kept it."""
+
+    key: bytes
+    value: bytes
+    received_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class KadMessage:
     """One request or answer.
 
-    `key` is a multihash for provider records and a binary peer id (or any bytes) for FIND_NODE.
+    `key` is a multihash for provider records, a binary peer id (or any bytes) for FIND_NODE, and
+    `/ipns/` and a name for values.
     """
 
     type: MessageType
     key: bytes = b""
     closer_peers: tuple[KadPeer, ...] = ()
     provider_peers: tuple[KadPeer, ...] = ()
+    record: KadRecord | None = None
 
 
-_TYPE, _KEY, _CLOSER, _PROVIDERS = 1, 2, 8, 9
+_TYPE, _KEY, _RECORD, _CLOSER, _PROVIDERS = 1, 2, 3, 8, 9
+_RECORD_KEY, _RECORD_VALUE, _RECORD_TIME = 1, 2, 5
 _PEER_ID, _PEER_ADDRESS, _PEER_CONNECTION = 1, 2, 3
 
 
@@ -80,6 +94,8 @@ def encode_message(message: KadMessage) -> bytes:
     parts = [encode_varint_field(_TYPE, message.type)]
     if message.key:
         parts.append(encode_bytes_field(_KEY, message.key))
+    if message.record is not None:
+        parts.append(encode_bytes_field(_RECORD, _encode_record(message.record)))
     parts += (
         encode_bytes_field(_CLOSER, _encode_peer(peer))
         for peer in message.closer_peers[:MAX_CLOSER_PEERS]
@@ -101,6 +117,7 @@ def decode_message(binary: bytes) -> KadMessage:
     key = b""
     closer: list[KadPeer] = []
     providers: list[KadPeer] = []
+    record: KadRecord | None = None
     for number, value in read_fields(binary):
         if number == _TYPE:
             message_type = _message_type(value)
@@ -108,11 +125,13 @@ def decode_message(binary: bytes) -> KadMessage:
             key = _as_bytes(value)
             if len(key) > MAX_KEY_BYTES:
                 raise RemoteProtocolError(f"kad key of {len(key)} bytes")
+        elif number == _RECORD:
+            record = _decode_record(_as_bytes(value))
         elif number == _CLOSER and len(closer) < MAX_CLOSER_PEERS:
             closer.append(_decode_entry(_as_bytes(value)))
         elif number == _PROVIDERS and len(providers) < MAX_PROVIDER_PEERS:
             providers.append(_decode_entry(_as_bytes(value)))
-    return KadMessage(message_type, key, tuple(closer), tuple(providers))
+    return KadMessage(message_type, key, tuple(closer), tuple(providers), record)
 
 
 def bounded_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
@@ -132,6 +151,32 @@ def bounded_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
         if len(kept) == MAX_ADDRESSES:
             break
     return tuple(kept)
+
+
+def _encode_record(record: KadRecord) -> bytes:
+    return (
+        encode_bytes_field(_RECORD_KEY, record.key)
+        + encode_bytes_field(_RECORD_VALUE, record.value)
+        + (
+            encode_bytes_field(_RECORD_TIME, record.received_at.encode())
+            if record.received_at
+            else b""
+        )
+    )
+
+
+def _decode_record(binary: bytes) -> KadRecord:
+    key = value = received_at = b""
+    for number, content in read_fields(binary, max_fields=MAX_PEER_FIELDS):
+        if number == _RECORD_KEY:
+            key = _as_bytes(content)
+        elif number == _RECORD_VALUE:
+            value = _as_bytes(content)
+        elif number == _RECORD_TIME:
+            received_at = _as_bytes(content)
+    if len(key) > MAX_KEY_BYTES or len(value) > MAX_VALUE_BYTES:
+        raise RemoteProtocolError(f"a record of {len(key)} and {len(value)} bytes")
+    return KadRecord(key, value, received_at[:MAX_TIME_CHARACTERS].decode("ascii", "replace"))
 
 
 @lru_cache(maxsize=2048)

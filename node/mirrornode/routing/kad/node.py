@@ -1,7 +1,7 @@
 """The DHT of one network, driven over a swarm: joins, answers, provides and finds.
 
-The thin asyncio side of `lookup`, `table`, `records` and `server`, where the decisions are made. It
-stores no values, runs no announcement schedule (`routing.announce`) and does not look for its first
+The thin asyncio side of `lookup`, `table`, `records`, `values` and `server`, where the decisions
+are made. It runs no announcement schedule (`routing.announce`) and does not look for its first
 peer (`routing.nearby`, the swarm's bootstrap): it works with whom the swarm is linked to.
 
 Spec: libp2p kad-dht; go-libp2p-kad-dht for what the spec leaves open.
@@ -32,12 +32,15 @@ from mirrornode.routing.kad.refresh import Refresher
 from mirrornode.routing.kad.server import MAX_CONTENT_KEY_BYTES, KadServer
 from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL, KadSettings
 from mirrornode.routing.kad.table import K, RoutingTable
+from mirrornode.routing.kad.value_exchange import ValueExchange
+from mirrornode.routing.kad.values import ValueStore
 from mirrornode.routing.kad.walk import Walker
 from mirrornode.wire.kad import KadMessage, MessageType, decode_message, encode_message
 from mirrornode.wire.peer_id import peer_id_to_bytes
 
 if TYPE_CHECKING:
     from mirrornode.routing.kad.ports import Link, SwarmPort
+    from mirrornode.wire.ipns import IpnsRecord
 
 __all__ = ["Kad", "ProviderRecord"]
 
@@ -53,6 +56,7 @@ class Kad:
         swarm: Carries messages; the protocol is served on it from now on.
         protocol: The DHT's protocol id.
         clock: Monotonic seconds.
+        unix_clock: Unix seconds, by which values run out.
         address_filter: Which addresses the network is about; None for those of LANs.
         rng: Source of refresh targets and jitter.
         settings: Times and bounds.
@@ -65,6 +69,7 @@ class Kad:
         *,
         protocol: str = LAN_KAD_PROTOCOL,
         clock: Callable[[], float] = time.monotonic,
+        unix_clock: Callable[[], float] = time.time,
         address_filter: AddressFilter | None = None,
         rng: random.Random | None = None,
         settings: KadSettings | None = None,
@@ -79,11 +84,13 @@ class Kad:
         self._table = RoutingTable(peer_kad_id(swarm.peer_id))
         self._book = AddressBook()
         self._records = ProviderStore(self._settings.records)
+        self._values = ValueStore(self._settings.values, unix_clock)
         self._server = KadServer(
             swarm.peer_id,
             table=self._table,
             book=self._book,
             records=self._records,
+            values=self._values,
             address_filter=self._filter,
             own_addresses=self._own_addresses,
             is_connected=lambda peer_id: swarm.link(peer_id) is not None,
@@ -122,6 +129,16 @@ class Kad:
             own_addresses=self._own_addresses,
             settings=self._settings,
         )
+        self._exchange = ValueExchange(
+            swarm.peer_id,
+            self._peers,
+            self._walker,
+            store=self._values,
+            everybody=self._refresher.everybody,
+            clock=clock,
+            unix_clock=unix_clock,
+            settings=self._settings,
+        )
         self._linked_servers: set[str] = set()
         self._populated = asyncio.Event()  # set while the table holds a peer
         self._newcomer_callbacks: list[Callable[[str], None]] = []
@@ -138,6 +155,11 @@ class Kad:
         """How many keys we keep provider records of for others."""
         return len(self._records)
 
+    @property
+    def value_count(self) -> int:
+        """How many values we keep, our own among them."""
+        return len(self._values)
+
     async def run(self) -> None:
         """Keep table and records fresh until cancelled."""
         unsubscribe = (
@@ -151,6 +173,7 @@ class Kad:
                 group.create_task(self._refresher.run())
                 group.create_task(self._reoffer_loop())
                 group.create_task(self._sweep_loop())
+                group.create_task(self._exchange.run())
         finally:
             for end in unsubscribe:
                 end()
@@ -207,6 +230,18 @@ class Kad:
     async def send_records(self, peer_id: str, multihashes: Sequence[bytes]) -> bool:
         """Send our provider records to one peer; return whether it keeps them, by a sample."""
         return await self._publisher.send_records(peer_id, multihashes)
+
+    async def put_value(self, key: bytes, value: bytes) -> int:
+        """Give an IPNS record to the peers nearest to its key; return how many keep it.
+
+        Raises:
+            LocalProtocolError: No valid record of that key, or older than what is known here.
+        """
+        return await self._exchange.put(key, value)
+
+    async def get_value(self, key: bytes, *, timeout_s: float = 10.0) -> IpnsRecord | None:
+        """Return the newest valid IPNS record under `key`, None when nobody asked has one."""
+        return await self._exchange.get(key, timeout_s)
 
     async def find_providers(
         self, multihash: bytes, *, count: int = 20, timeout_s: float = 30.0
@@ -344,8 +379,9 @@ class Kad:
     async def _sweep_loop(self) -> None:
         while True:
             await asyncio.sleep(self._settings.sweep_s)
-            for _ in self._records.sweep(self._clock()):
-                await asyncio.sleep(0)
+            for store in (self._records, self._values):
+                for _ in store.sweep(self._clock()):
+                    await asyncio.sleep(0)
 
 
 def _check_key(multihash: bytes) -> bytes:

@@ -62,11 +62,18 @@ class KadPeers:
         self._open_requests = asyncio.Semaphore(settings.max_open_requests)
 
     async def ask(
-        self, peer_id: str, message: KadMessage, *, ahead: Sequence[bytes] = ()
+        self,
+        peer_id: str,
+        message: KadMessage,
+        *,
+        ahead: Sequence[bytes] = (),
+        is_no_allowed: bool = False,
     ) -> KadMessage | None:
         """Return the peer's answer, or None when it gave no sensible one.
 
-        `ahead` are encoded messages without answers that are sent before, on the same stream.
+        Args:
+            ahead: Encoded messages without answers that are sent before, on the same stream.
+            is_no_allowed: To close without an answer is a refusal, and nothing against the peer.
         """
         try:
             async with self._open_requests:
@@ -83,7 +90,8 @@ class KadPeers:
             if answer.type is not message.type:
                 raise RemoteProtocolError(f"answered {message.type.name} by {answer.type.name}")
         except MirrorError as exc:
-            self._note_failure(peer_id, exc)
+            if not is_no_allowed:
+                self._note_failure(peer_id, exc)
             return None
         self._note_success(peer_id)
         return answer

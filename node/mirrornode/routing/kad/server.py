@@ -1,8 +1,7 @@
 """Answers to other peers' DHT requests.
 
-Pure: takes a decoded message of an authenticated peer and the time, changes the record store, and
-returns the answer. Serves no values: GET_VALUE is answered with nearer peers only and PUT_VALUE
-not at all.
+Pure: takes a decoded message of an authenticated peer and the time, changes the stores of provider
+records and values, and returns the answer. A value that is not kept gets no answer.
 
 Driven by: `routing.kad.node`. Spec: libp2p kad-dht, "RPC messages"; where go-libp2p differs (no
 answer to ADD_PROVIDER) go-libp2p is followed.
@@ -22,6 +21,7 @@ from mirrornode.wire.peer_id import peer_id_to_text
 if TYPE_CHECKING:
     from mirrornode.routing.kad.addresses import AddressBook, AddressFilter
     from mirrornode.routing.kad.records import ProviderStore
+    from mirrornode.routing.kad.values import ValueStore
 
 MAX_CONTENT_KEY_BYTES = 80  # go: multihashes of provider records are 1..80 bytes
 MAX_PROVIDERS_SENT = 100
@@ -35,6 +35,7 @@ class KadServer:
         table: Whom we know.
         book: Where they are.
         records: What others provide.
+        values: What others gave us to keep.
         address_filter: What may be told over which link.
         own_addresses: Our multiaddrs at present, without /p2p.
         is_connected: Whether a peer is linked at present.
@@ -47,6 +48,7 @@ class KadServer:
         table: RoutingTable,
         book: AddressBook,
         records: ProviderStore,
+        values: ValueStore,
         address_filter: AddressFilter,
         own_addresses: Callable[[], Sequence[str]],
         is_connected: Callable[[str], bool],
@@ -55,6 +57,7 @@ class KadServer:
         self._table = table
         self._book = book
         self._records = records
+        self._values = values
         self._filter = address_filter
         self._own_addresses = own_addresses
         self._is_connected = is_connected
@@ -77,14 +80,15 @@ class KadServer:
         kind = message.type
         if kind is MessageType.PING:
             return KadMessage(MessageType.PING)
-        if kind is MessageType.PUT_VALUE:
-            return None
         if not message.key:
             raise RemoteProtocolError(f"{kind.name} without a key")
         if kind is MessageType.FIND_NODE:
             return KadMessage(kind, closer_peers=self._nodes(message.key, asker, link_address))
         if kind is MessageType.GET_VALUE:
-            return KadMessage(kind, message.key, self._closer(message.key, asker, link_address))
+            closer = self._closer(message.key, asker, link_address)
+            return KadMessage(kind, message.key, closer, record=self._values.get(message.key, now))
+        if kind is MessageType.PUT_VALUE:
+            return self._keep_value(asker, message, now)
         if len(message.key) > MAX_CONTENT_KEY_BYTES:
             raise RemoteProtocolError(f"a content key of {len(message.key)} bytes")
         if kind is MessageType.ADD_PROVIDER:
@@ -105,6 +109,14 @@ class KadServer:
             if addresses:
                 self._book.add(asker, addresses)
                 self._records.add(message.key, asker, addresses, now)
+
+    def _keep_value(self, asker: str, message: KadMessage, now: float) -> KadMessage:
+        """Keep a value and say so by sending it back, as go does."""
+        record = message.record
+        if record is None or record.key != message.key:
+            raise RemoteProtocolError("PUT_VALUE without a record of its key")
+        self._values.put(record.key, record.value, asker, now)
+        return message
 
     def _providers(self, key: bytes, link_address: str, now: float) -> tuple[KadPeer, ...]:
         providers = [

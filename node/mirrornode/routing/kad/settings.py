@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from mirrornode.routing.kad.lookup import LookupLimits
 from mirrornode.routing.kad.records import RecordLimits
+from mirrornode.routing.kad.values import ValueLimits
 
 LAN_KAD_PROTOCOL = "/ipfs/lan/kad/1.0.0"
 
@@ -25,4 +26,6 @@ class KadSettings:
     max_open_requests: int = 64  # of all lookups together
     max_response_bytes: int = 1 << 20  # 20 peers and 512 providers have some 160 KiB
     lookup: LookupLimits = field(default_factory=LookupLimits)
+    quorum: int = 16  # spec: equal values after which a better one is not looked for
     records: RecordLimits = field(default_factory=RecordLimits)
+    values: ValueLimits = field(default_factory=ValueLimits)
