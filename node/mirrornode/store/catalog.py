@@ -16,6 +16,7 @@ from mirrornode.store.files import FileTable
 from mirrornode.store.home import make_home
 from mirrornode.store.hub import HubTables
 from mirrornode.store.mirrors import MirrorTable
+from mirrornode.store.names import NameTables
 from mirrornode.store.roots import RootTable
 from mirrornode.store.stamps import MISSING, look
 from mirrornode.store.transfers import TransferTable
@@ -27,7 +28,14 @@ CATALOG_NAME = "catalog.sqlite"
 
 
 class Catalog(
-    BlockTable, FileTable, RootTable, AnnouncementTable, TransferTable, MirrorTable, HubTables
+    BlockTable,
+    FileTable,
+    RootTable,
+    AnnouncementTable,
+    TransferTable,
+    MirrorTable,
+    HubTables,
+    NameTables,
 ):
     """All tables over one database; a context manager that closes it."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mirrornode.errors import CatalogUnusable
 from mirrornode.store.schema_hub import HUB_TABLES
+from mirrornode.store.schema_ipns import NAME_TABLES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -115,7 +116,7 @@ _FIRST: Migration = (
     *HUB_TABLES,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST,)
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, NAME_TABLES)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
