@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from mirrornode.routing.kad.node import Kad
@@ -36,11 +37,19 @@ class Room:
         settings: KadSettings | None = None,
         serve: bool = True,
         addresses: list[str] | None = None,
+        unix_clock: Callable[[], float] = time.time,
     ) -> Kad:
         """Start one node, linked to `dial` or to the first node."""
         swarm = self.net.join(name, addresses=addresses)
         loop = asyncio.get_running_loop()
-        kad = Kad(swarm, clock=loop.time, rng=random.Random(name), settings=settings, serve=serve)
+        kad = Kad(
+            swarm,
+            clock=loop.time,
+            unix_clock=unix_clock,
+            rng=random.Random(name),
+            settings=settings,
+            serve=serve,
+        )
         self._runs.append(self._group.create_task(kad.run()))
         first = dial or (self.swarms[0] if self.swarms else None)
         self.swarms.append(swarm)

@@ -137,6 +137,15 @@ def create_record(
     return IpnsRecord(value_bytes, expires_ns, sequence, ttl_ns, binary)
 
 
+def read_record(binary: bytes) -> IpnsRecord:
+    """Return a record that was verified before, such as one of our own, whether it has run out.
+
+    Raises:
+        RemoteProtocolError: It has no data, or other data than a record.
+    """
+    return _decode_data(_read(binary).texts.get(_DATA, b""), binary)[0]
+
+
 def verify_record(name: bytes, binary: bytes, now: float) -> IpnsRecord:
     """Return the record in `binary` if the key of `name` signed it and it has not run out.
 
