@@ -102,7 +102,28 @@ class Views(Protocol):
         ...
 
 
-class ClientPort(Work, Views, Protocol):
+class Names(Protocol):
+    """The client's calls for names."""
+
+    def publish(
+        self,
+        target: str,
+        *,
+        key: str = "self",
+        lifetime_s: float = 48 * 3600.0,
+        ttl_s: float = 300.0,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Let a name mean a target."""
+
+    def publications(self) -> list[dict[str, Any]]:
+        """Return the names that are published."""
+
+    def unpublish(self, key: str) -> dict[str, Any]:
+        """Publish a name no more."""
+
+
+class ClientPort(Work, Names, Views, Protocol):
     """`mirrornode.client.Client` as the verbs see it."""
 
 

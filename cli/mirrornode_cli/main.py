@@ -16,7 +16,18 @@ import typer
 from mirrornode import __version__
 from mirrornode.errors import Incomplete, MirrorError
 from mirrornode_cli import exit_codes
-from mirrornode_cli.commands import add, bootstrap, get, ls, mirrors, peers, serve, status, verify
+from mirrornode_cli.commands import (
+    add,
+    bootstrap,
+    get,
+    ls,
+    mirrors,
+    peers,
+    publish,
+    serve,
+    status,
+    verify,
+)
 from mirrornode_cli.context import Factory, Interrupted
 from mirrornode_cli.log import DEBUG_VARIABLE, is_debugging, quiet_log
 from mirrornode_cli.output import write_error, write_note
@@ -71,6 +82,7 @@ def build_app() -> typer.Typer:
         (peers.peers, peers),
         (mirrors.mirrors, mirrors),
         (verify.verify, verify),
+        (publish.publish, publish),
         (bootstrap.bootstrap, bootstrap),
     ):
         app.command(epilog=module.EPILOG)(verb)

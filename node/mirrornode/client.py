@@ -22,12 +22,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mirrornode.client_names import NameCalls
 from mirrornode.config import Config, load_config
 from mirrornode.errors import DaemonGone, RemoteProtocolError, TargetError
 from mirrornode.events import Added, Event, Got, Progress, from_record, to_record
 from mirrornode.version import __version__
 from mirrornode.wire.control import MAX_LINE_BYTES, decode_line, socket_path, to_exception
 from mirrornode.wire.hub import is_hub_target
+from mirrornode.wire.ipns_path import is_name_target
 
 if TYPE_CHECKING:
     from mirrornode.daemon import Node
@@ -39,7 +41,7 @@ PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 
 
-class Client:
+class Client(NameCalls):
     """The verbs of one home, blocking.
 
     Args:
@@ -119,7 +121,8 @@ class Client:
         """Fetch and verify a target; what was fetched is shared from then on.
 
         Args:
-            target: A CID, `/ipfs/CID[/path]`, `ipfs://CID[/path]` or `hf:ORG/NAME[@REV][/PATH]`.
+            target: A CID, `/ipfs/CID[/path]`, `ipfs://CID[/path]`, `ipns://NAME[/path]`,
+                `/ipns/NAME[/path]` or `hf:ORG/NAME[@REV][/PATH]`.
             dest: File or folder to write; None for the target's name in the current folder, and
                 for the cache of the Hub's clients with `hf:`.
             mirrors: URLs of gateways, of the file, or of a base folder (ending in a slash).
@@ -358,6 +361,7 @@ class Client:
     def _get_here(self, fields: dict[str, Any], progress: Progress | None) -> Any:
         from mirrornode.gateway import hub_verbs, verbs
         from mirrornode.mirror.get import get
+        from mirrornode.mirror.ipns_parts import get_named
 
         if is_hub_target(fields["target"]):
             hub_verbs.hub_get_request(fields)  # before anything is started
@@ -365,7 +369,11 @@ class Client:
         request = verbs.get_request(fields, self.config)
 
         async def here(node: Node) -> object:
-            return to_record(await get(node.ports, request, progress or _ignore))
+            if is_name_target(request.target):
+                got = await get_named(node.names, node.ports, request, progress or _ignore)
+            else:
+                got = await get(node.ports, request, progress or _ignore)
+            return to_record(got)
 
         return self._in_node(here)
 
@@ -435,6 +443,22 @@ class AsyncClient:
     async def status(self) -> dict[str, Any]:
         """As `Client.status`."""
         return await asyncio.to_thread(self._client.status)
+
+    async def publish(
+        self, target: str, *, progress: Progress | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """As `Client.publish`; `progress` is called in the event loop."""
+        return await _in_thread(
+            lambda told: self._client.publish(target, progress=told, **options), progress
+        )
+
+    async def publications(self) -> list[dict[str, Any]]:
+        """As `Client.publications`."""
+        return await asyncio.to_thread(self._client.publications)
+
+    async def unpublish(self, key: str) -> dict[str, Any]:
+        """As `Client.unpublish`."""
+        return await asyncio.to_thread(self._client.unpublish, key)
 
     async def peers(self) -> list[dict[str, Any]]:
         """As `Client.peers`."""

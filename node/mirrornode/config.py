@@ -105,6 +105,13 @@ class RoutingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class IpnsConfig:
+    """Names: who may hand in records of them."""
+
+    allow_puts: bool = False  # True: the gateway takes records from other machines, too
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a node needs to know before it starts."""
 
@@ -118,6 +125,7 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     hub: HubConfig = field(default_factory=HubConfig)
     routing: RoutingConfig = field(default_factory=RoutingConfig)
+    ipns: IpnsConfig = field(default_factory=IpnsConfig)
 
 
 def default_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -179,7 +187,7 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
         tables = [{"url": url.strip()} for url in text.split(",") if url.strip()]
         origins = _convert(config.origin, tables, "origin", "MIRRORNODE_ORIGIN")
         config = dataclasses.replace(config, origin=origins)
-    for section_name in ("swarm", "peer_plane", "gateway", "limits", "hub", "routing"):
+    for section_name in ("swarm", "peer_plane", "gateway", "limits", "hub", "routing", "ipns"):
         section = getattr(config, section_name)
         changes: dict[str, Any] = {}
         for item in dataclasses.fields(section):

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirrornode.config import (
-    DEFAULT_GATEWAY_PORT,
     DEFAULT_PEER_PLANE_PORT,
     Config,
     OriginConfig,
@@ -27,14 +26,10 @@ from mirrornode.config import (
 from mirrornode.errors import MirrorError, TargetError
 from mirrornode.gateway.certificate import load_or_create_certificate
 from mirrornode.gateway.control import bind_control, make_control
-from mirrornode.gateway.gateway import make_gateway
-from mirrornode.gateway.hub import HubEndpoint
-from mirrornode.gateway.hub_ports import HubPorts
 from mirrornode.gateway.listeners import Address, bind, listening, parse_address
+from mirrornode.gateway.opening import GatewayParts, open_gateway
 from mirrornode.gateway.peer_plane import TicketOffice
 from mirrornode.gateway.plane_server import serving
-from mirrornode.gateway.routing_v1 import RoutingRoutes
-from mirrornode.gateway.routing_v1_answers import OwnContent, RoutingAnswers, gateway_addresses
 from mirrornode.gateway.routing_v1_lookups import Lookups
 from mirrornode.gateway.verbs import NodeVerbs
 from mirrornode.mirror.active import ActiveTransfers
@@ -45,12 +40,13 @@ from mirrornode.mirror.hub.access import HubAccess
 from mirrornode.mirror.hub.cache_layout import looks_like_cache
 from mirrornode.mirror.hub.client_env import hub_cache
 from mirrornode.mirror.hub.fetch import open_hub_files
-from mirrornode.mirror.hub.licence import check_licence
 from mirrornode.mirror.hub.names import HubNames
 from mirrornode.mirror.hub.parts import HubParts
 from mirrornode.mirror.hub.peer_words import MAX_ANSWERING, PeerWords
 from mirrornode.mirror.hub.share import CacheSharing
 from mirrornode.mirror.in_thread import in_thread
+from mirrornode.mirror.ipns_parts import NameParts, open_names
+from mirrornode.mirror.ipns_publish import list_publications
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.routing.announce import Announcer
 from mirrornode.routing.delegated import DelegatedRouters
@@ -95,6 +91,7 @@ class Node:
     uploads: Uploads
     hub: HubParts
     sharing: CacheSharing
+    names: NameParts
     peer_plane: str
     gateway: str
     started_at: float
@@ -127,6 +124,7 @@ class Node:
             "served_bytes": self.uploads.sent_bytes,
             "limits": dataclasses.asdict(self.config.limits),
             "announcements": {"total": total, "due": due, "ok": ok},
+            "names": list_publications(self.catalog),
             "transfers": [_transfer_status(session) for session in self.ports.active.sessions],
         }
 
@@ -181,10 +179,15 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         ports = GetPorts(catalog, shelf, active, finder, announcer.wake, pace_of(limits.download))
         patience_s = MEET_S if is_short_lived and _may_meet(config) else 0.0
         hub = await _open_hub(stack, config, swarm, ports, patience_s)
+        meet = functools.partial(finder.meet, patience_s=patience_s)
+        names = await stack.enter_async_context(
+            open_names(catalog, identity, kad, meet, goes_on=not is_short_lived)
+        )
         gateway = ""
         if not is_short_lived:
             lookups = Lookups(swarm, kad, finder)
-            gateway = await _open_gateway(stack, config, shelf, uploads, hub, swarm, lookups)
+            parts = GatewayParts(shelf, uploads, hub, names.resolver, swarm, lookups)
+            gateway = await stack.enter_async_context(open_gateway(config, parts))
         sharing = CacheSharing(hub)
         node = Node(
             config,
@@ -195,6 +198,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             uploads,
             hub,
             sharing,
+            names,
             peer_plane,
             gateway,
             started_at=time.monotonic(),
@@ -202,12 +206,14 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         run = await stack.enter_async_context(_background())
         run(kad.run())
         run(announcer.run())
+        if not is_short_lived:
+            run(names.publisher.run())
         run(fingerprint_files(catalog, active, announcer.wake))
         nearby = NearbyPeers(swarm)
         run(nearby.run())
         if config.swarm.mdns:
             await stack.enter_async_context(open_mdns(swarm, nearby.found))
-        verbs = NodeVerbs(ports, config, hub, sharing, status=node.status, peers=node.peers)
+        verbs = NodeVerbs(ports, config, hub, sharing, names, status=node.status, peers=node.peers)
         control = bind_control(config.home)
         stack.callback(lambda: socket_path(config.home).unlink(missing_ok=True))
         await stack.enter_async_context(listening(make_control(verbs.table()), control))
@@ -335,29 +341,6 @@ async def _open_hub(
 def _may_meet(config: Config) -> bool:
     """Tell whether a node that was started just now may be about to find others."""
     return config.swarm.mdns or bool(config.swarm.bootstrap)
-
-
-async def _open_gateway(
-    stack: AsyncExitStack,
-    config: Config,
-    shelf: Shelf,
-    uploads: Uploads,
-    hub: HubParts,
-    swarm: Swarm,
-    lookups: Lookups,
-) -> str:
-    address = parse_address(
-        config.gateway.address, "gateway.address", "127.0.0.1", DEFAULT_GATEWAY_PORT
-    )
-    sock = bind(address, "gateway.address")
-    check = functools.partial(check_licence, hub.settings)
-    ports = HubPorts(hub.names, hub.access, hub.files, check)
-    endpoint = HubEndpoint(ports, prefix=config.gateway.hub_prefix)
-    own = OwnContent(shelf, gateway_addresses(sock))
-    routing = RoutingRoutes(RoutingAnswers(swarm, lookups, own))
-    app = make_gateway(shelf, address.host, uploads, endpoint, routing)
-    port = await stack.enter_async_context(listening(app, sock))
-    return f"http://{_shown(address.host)}:{port}"
 
 
 @asynccontextmanager

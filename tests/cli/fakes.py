@@ -71,6 +71,7 @@ STATUS = {
     "served_bytes": 7_000_000,
     "limits": {"upload": 50_000_000, "upload_per_peer": 0, "download": 0},
     "announcements": {"total": 4, "due": 1, "ok": 3},
+    "names": [],
     "transfers": [
         {
             "target": CID,
@@ -163,6 +164,21 @@ MEASURED: list[dict[str, Any]] = [
 ]
 
 
+NAME: dict[str, Any] = {
+    "key": "models",
+    "name": "k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8",
+    "path": f"/ipfs/{CID}",
+    "target": CID,
+    "sequence": 4,
+    "ttl_s": 300.0,
+    "lifetime_s": 172_800.0,
+    "changed_at": 1_700_000_000.0,
+    "expires_at": 1_700_172_800.0,
+    "published_at": 1_700_000_000.0,
+    "kept_by": 3,
+}
+
+
 class FakeClient:
     """Remembers its calls; `failure` is raised by every call when set."""
 
@@ -175,6 +191,7 @@ class FakeClient:
         self.state: dict[str, Any] = STATUS
         self.measured: list[dict[str, Any]] = MEASURED
         self.repos: list[dict[str, Any]] = []
+        self.names: list[dict[str, Any]] = [NAME]
         self.hub_report: dict[str, Any] = HUB_REPORT
         self.report: dict[str, Any] = {
             "checked_files": 3,
@@ -253,6 +270,27 @@ class FakeClient:
     ) -> list[dict[str, Any]]:
         self._called("mirrors", progress, urls=list(urls), sample=sample)
         return self.measured
+
+    def publish(
+        self,
+        target: str,
+        *,
+        key: str = "self",
+        lifetime_s: float = 48 * 3600.0,
+        ttl_s: float = 300.0,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        times = {"lifetime_s": lifetime_s, "ttl_s": ttl_s}
+        self._called("publish", progress, target=target, key=key, **times)
+        return {**NAME, "new_key": True}
+
+    def publications(self) -> list[dict[str, Any]]:
+        self._called("publications", None)
+        return self.names
+
+    def unpublish(self, key: str) -> dict[str, Any]:
+        self._called("unpublish", None, key=key)
+        return NAME
 
     def ls(self) -> list[dict[str, Any]]:
         self._called("ls", None)

@@ -12,6 +12,7 @@ from cli.fakes import (
     GOT,
     HUB_REPORT,
     MEASURED,
+    NAME,
     PEER,
     REPO,
     ROOT,
@@ -342,3 +343,56 @@ def test_serve_when_share_is_given_then_it_replaces_the_setting(
     factory.program = program
     run("serve", "--share", "hf-cache", "--share", "/data")
     assert factory.configs[0].share == ("hf-cache", "/data")
+
+
+def test_publish_when_human_then_the_name_on_stdout_and_how_to_use_it_beside(
+    run: Run, factory: FakeFactory
+) -> None:
+    factory.fake.events = [Note("made the key models; keep a copy of /home/models.key")]
+    outcome = run("publish", CID, "--name", "models", "--lifetime", "7d", "--ttl", "90s")
+    assert outcome.code == 0
+    assert outcome.out == f"published {NAME['name']}\n"
+    assert "made the key models" in outcome.err
+    assert f"get it  mirrornode get ipns://{NAME['name']}" in outcome.err
+    assert "kept by 3 peers" in outcome.err
+    assert factory.fake.calls == [
+        ("publish", {"target": CID, "key": "models", "lifetime_s": 604_800.0, "ttl_s": 90.0})
+    ]
+
+
+def test_publish_when_json_then_one_object_and_nothing_else(run: Run, factory: FakeFactory) -> None:
+    factory.fake.events = [Note("made the key models")]
+    outcome = run("publish", CID, "--json")
+    assert outcome.err == ""
+    assert outcome.records == [{**NAME, "new_key": True}]
+    assert factory.fake.calls[0][1]["key"] == "self"
+
+
+def test_publish_list_and_remove(run: Run, factory: FakeFactory) -> None:
+    outcome = run("publish", "--list")
+    assert NAME["name"] in outcome.out
+    assert run("publish", "--list", "--json").records == [NAME]
+    assert run("publish", "--remove", "models").out == f"stopped {NAME['name']}\n"
+    assert run("publish", "--remove", "models", "--json").records == [NAME]
+    factory.fake.names = [{**NAME, "published_at": None}]
+    assert "no peer told yet" in run("publish", "--list").out
+    factory.fake.names = []
+    assert "no names" in run("publish", "--list").err
+
+
+def test_publish_when_the_flags_make_no_sense_then_usage(run: Run, factory: FakeFactory) -> None:
+    for flags in (
+        (),
+        (CID, "--list"),
+        (CID, "--remove", "x"),
+        (CID, "--ttl", "5"),
+        (CID, "--lifetime", "-1h"),
+        (CID, "--lifetime", "1y"),
+    ):
+        assert run("publish", *flags).code == 2
+    assert factory.fake.calls == []
+
+
+def test_status_shows_what_is_published(run: Run, factory: FakeFactory) -> None:
+    factory.fake.state = {**STATUS, "names": [NAME]}
+    assert f"publishes  ipns://models /ipfs/{CID}, change 4, kept by 3 peers" in run("status").out

@@ -32,6 +32,7 @@ Examples:
   mirrornode get bafybei... -o ./model
   mirrornode get ipfs://bafybei.../config.json -o config.json
   mirrornode get bafybei... --mirror https://mirror.example.com/models/x.safetensors
+  mirrornode get ipns://k51.../config.json         # what a name means now; also a domain
   mirrornode get bafybei... --download-limit 20MB      # leave the line to others as well
 
 \b
@@ -53,7 +54,8 @@ def get(
         str,
         typer.Argument(
             metavar="TARGET",
-            help="CID, /ipfs/CID[/PATH], ipfs://CID[/PATH] or hf:[datasets/]ORG/NAME[@REV][/PATH].",
+            help="CID, /ipfs/CID[/PATH], ipfs://CID[/PATH], ipns://NAME[/PATH] or "
+            "hf:[datasets/]ORG/NAME[@REV][/PATH].",
             show_default=False,
         ),
     ],
@@ -115,7 +117,7 @@ def get(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Fetch a CID or a repo of the Hugging Face Hub, and verify every byte."""
+    """Fetch a CID, a name or a repo of the Hugging Face Hub, and verify every byte."""
     config = config_from_flags(home, bootstrap=bootstrap or (), mdns=not no_mdns)
     limit = rate_of(download_limit or "0", "--download-limit")
     peers = [peer_multiaddr(text, "--peer") for text in peer or ()]

@@ -59,6 +59,11 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
         f"announced  {announcements['ok']} of {announcements['total']}, {announcements['due']} due",
     ]
     lines += [
+        f"publishes  ipns://{name['key']} {name['path']}, change {name['sequence']}, "
+        f"kept by {count_text(name['kept_by'], 'peer')}"
+        for name in state.get("names", ())
+    ]
+    lines += [
         f"fetching   {transfer['target']} "
         f"{percent_text(transfer['done_bytes'], transfer['total_bytes'])} of "
         f"{size_text(transfer['total_bytes'])}, {rate_text(transfer['rate_bytes_per_s'])}"

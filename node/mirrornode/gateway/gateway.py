@@ -18,6 +18,7 @@ from mirrornode.gateway.ipfs_routes import IpfsRoutes
 if TYPE_CHECKING:
     from mirrornode.gateway.hub import HubEndpoint
     from mirrornode.gateway.ipfs_names import NameResolver
+    from mirrornode.gateway.routing_ipns import IpnsRoutes
     from mirrornode.gateway.routing_v1 import RoutingRoutes
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.transfer.pacing import Uploads
@@ -33,6 +34,7 @@ def make_gateway(
     routing: RoutingRoutes | None = None,
     *,
     names: NameResolver | None = None,
+    ipns: IpnsRoutes | None = None,
 ) -> web.Application:
     """Return the gateway's application.
 
@@ -52,6 +54,8 @@ def make_gateway(
     # At the top, the endpoint of the Hub has paths of its own below ours.
     otherwise = hub.answer if hub is not None and not hub.prefix else None
     IpfsRoutes(shelf, uploads, names, otherwise=otherwise).add_to(app)
+    if ipns is not None:  # before whatever takes the rest of /routing/v1
+        ipns.add_to(app)
     app.router.add_get("/healthz", _healthz, allow_head=True)
     if routing is not None:
         routing.add_to(app)

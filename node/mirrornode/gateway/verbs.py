@@ -18,15 +18,18 @@ from mirrornode.errors import TargetError
 from mirrornode.events import to_record
 from mirrornode.gateway import hub_verbs
 from mirrornode.gateway.fields import field, texts
+from mirrornode.gateway.name_verbs import NameVerbs
 from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.get import GetPorts, GetRequest, get
 from mirrornode.mirror.hub.cache_layout import looks_like_cache
 from mirrornode.mirror.in_thread import in_thread
+from mirrornode.mirror.ipns_parts import NameParts, get_named
 from mirrornode.mirror.mirror_probe import measure_mirrors
 from mirrornode.mirror.target import parse_target
 from mirrornode.mirror.verify import verify_roots
 from mirrornode.store.catalog import Catalog, refresh_states
 from mirrornode.wire.hub import is_hub_target
+from mirrornode.wire.ipns_path import is_name_target, parse_name_target
 
 if TYPE_CHECKING:
     from mirrornode.config import Config
@@ -46,6 +49,7 @@ class NodeVerbs:
         config: Config,
         hub: HubParts,
         sharing: CacheSharing,
+        names: NameParts,
         *,
         status: Callable[[], dict[str, Any]],
         peers: Callable[[], list[dict[str, Any]]],
@@ -54,12 +58,14 @@ class NodeVerbs:
         self._config = config
         self._hub = hub
         self._sharing = sharing
+        self._names = names
         self._status = status
         self._peers = peers
 
     def table(self) -> Mapping[str, Verb]:
         """Return every verb by its name."""
         return {
+            **NameVerbs(self._names).table(),
             "add": self.add,
             "get": self.get,
             "ls": self.ls,
@@ -82,7 +88,10 @@ class NodeVerbs:
         """Fetch one target."""
         if is_hub_target(fields.get("target")):
             return await hub_verbs.get(self._hub, fields, emit)
-        return to_record(await get(self._ports, get_request(fields, self._config), emit))
+        request = get_request(fields, self._config)
+        if is_name_target(request.target):
+            return to_record(await get_named(self._names, self._ports, request, emit))
+        return to_record(await get(self._ports, request, emit))
 
     async def ls(self, fields: Mapping[str, Any], emit: Emit) -> object:
         """List what is shared, or what is known of the Hub."""
@@ -154,8 +163,11 @@ def get_request(fields: Mapping[str, Any], config: Config) -> GetRequest:
     target = field(fields, "target", str)
     if not target:
         raise TargetError(
-            "name a target: a CID, /ipfs/CID[/path], ipfs://CID[/path] or hf:ORG/NAME[@REV][/PATH]"
+            "name a target: a CID, /ipfs/CID[/path], ipfs://CID[/path], ipns://NAME[/path] or "
+            "hf:ORG/NAME[@REV][/PATH]"
         )
+    if is_name_target(target):
+        parse_name_target(target)  # before anything is started
     dest = field(fields, "dest", str)
     timeout_s = fields.get("timeout_s", 30.0)
     if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= 1e6:

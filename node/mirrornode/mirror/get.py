@@ -77,6 +77,7 @@ class GetRequest:
         timeout_s: Give up when nothing has arrived for so long.
         download_limit: Bytes a second for this one alone, besides the node's limit; 0 = none.
         weights: How much mirrors are preferred, by URL; 1 where it is absent, 0 = last resort.
+        called: What the output is called when there is no destination; "" for the target's name.
     """
 
     target: str
@@ -87,6 +88,7 @@ class GetRequest:
     timeout_s: float = 30.0
     download_limit: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
+    called: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ async def get(ports: GetPorts, request: GetRequest, emit: Callable[[Event], None
 
     Cancelling leaves a state that the same request resumes.
     """
-    target = parse_target(request.target)
+    target = parse_target(request.target, request.called)
     return await ports.active.gets.run(
         str(target),
         _place(target, request),
@@ -163,7 +165,7 @@ class _Get:
         self._request = request
         self._emit = emit
         self._began = time.monotonic()
-        self._target = parse_target(request.target)
+        self._target = parse_target(request.target, request.called)
         catalog = ports.catalog
         self._loader = BlockLoader(ports.shelf.read_block, catalog.put_blocks, request.timeout_s)
         self._choices: list[MirrorChoice] = []

@@ -22,6 +22,11 @@ _SUFFIX = ".key"
 _KEY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}", re.ASCII)
 
 
+def key_path(home: Path, key_name: str) -> Path:
+    """Return where a key lies."""
+    return home / FOLDER / f"{key_name}{_SUFFIX}"
+
+
 class NameKeys:
     """The keys of one home; blocking.
 
@@ -30,6 +35,7 @@ class NameKeys:
     """
 
     def __init__(self, home: Path, node: Identity) -> None:
+        self._home = home
         self._folder = home / FOLDER
         self._node = node
 
@@ -52,9 +58,9 @@ class NameKeys:
         """
         if key_name == SELF:
             return self._node
-        if not _KEY_NAME.fullmatch(key_name) or not self._path(key_name).exists():
+        if not _KEY_NAME.fullmatch(key_name) or not key_path(self._home, key_name).exists():
             return None
-        return load_or_create_identity(self._path(key_name))
+        return load_or_create_identity(key_path(self._home, key_name))
 
     def open(self, key_name: str) -> tuple[Identity, bool]:
         """Return a key, made now if need be, and whether it was.
@@ -72,7 +78,4 @@ class NameKeys:
             )
         if len(self.names()) > MAX_KEYS:
             raise TargetError(f"there are {MAX_KEYS} keys already in {self._folder}")
-        return load_or_create_identity(self._path(key_name)), True
-
-    def _path(self, key_name: str) -> Path:
-        return self._folder / f"{key_name}{_SUFFIX}"
+        return load_or_create_identity(key_path(self._home, key_name)), True

@@ -16,22 +16,26 @@ from mirrornode.errors import ContentError, TargetError
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A root CID and the names to follow below it."""
+    """A root CID and the names to follow below it; `called` is its name of one's own, or ""."""
 
     cid: Cid
     path: tuple[str, ...] = ()
+    called: str = ""
 
     @property
     def name(self) -> str:
         """What to call the output when the user did not say."""
-        return self.path[-1] if self.path else str(self.cid)
+        return self.called or (self.path[-1] if self.path else str(self.cid))
 
     def __str__(self) -> str:
         return "/".join([str(self.cid), *self.path])
 
 
-def parse_target(text: str) -> Target:
+def parse_target(text: str, called: str = "") -> Target:
     """Return the target a user typed.
+
+    Args:
+        called: What its output is to be called; "" for its own name.
 
     Raises:
         TargetError: Not a target; the message says what one looks like.
@@ -50,7 +54,7 @@ def parse_target(text: str) -> Target:
     if names and not names[-1]:
         names.pop()
     try:
-        return Target(Cid.parse(head), tuple(check_name(name) for name in names))
+        return Target(Cid.parse(head), tuple(check_name(name) for name in names), called)
     except ContentError as exc:
         raise TargetError(f"not a target: {text} ({exc})") from exc
 

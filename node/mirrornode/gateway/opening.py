@@ -1,0 +1,71 @@
+"""Puts the faces of the gateway together and opens its listener."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirrornode.config import DEFAULT_GATEWAY_PORT
+from mirrornode.gateway.gateway import make_gateway
+from mirrornode.gateway.hub import HubEndpoint
+from mirrornode.gateway.hub_ports import HubPorts
+from mirrornode.gateway.listeners import bind, listening, parse_address
+from mirrornode.gateway.routing_ipns import IpnsRoutes
+from mirrornode.gateway.routing_v1 import RoutingRoutes
+from mirrornode.gateway.routing_v1_answers import OwnContent, RoutingAnswers, gateway_addresses
+from mirrornode.mirror.hub.licence import check_licence
+
+if TYPE_CHECKING:
+    from mirrornode.config import Config
+    from mirrornode.gateway.routing_v1_lookups import Lookups
+    from mirrornode.mirror.hub.parts import HubParts
+    from mirrornode.mirror.ipns import NameResolver
+    from mirrornode.mirror.shelf import Shelf
+    from mirrornode.swarm.node import Swarm
+    from mirrornode.transfer.pacing import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayParts:
+    """What the gateway shows of a node."""
+
+    shelf: Shelf
+    uploads: Uploads
+    hub: HubParts
+    names: NameResolver
+    swarm: Swarm
+    lookups: Lookups
+
+
+@asynccontextmanager
+async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str]:
+    """Serve the gateway for the length of the block; yields its URL.
+
+    Raises:
+        ConfigError: Its address cannot be used.
+    """
+    address = parse_address(
+        config.gateway.address, "gateway.address", "127.0.0.1", DEFAULT_GATEWAY_PORT
+    )
+    sock = bind(address, "gateway.address")
+    hub = parts.hub
+    check = functools.partial(check_licence, hub.settings)
+    endpoint = HubEndpoint(
+        HubPorts(hub.names, hub.access, hub.files, check), prefix=config.gateway.hub_prefix
+    )
+    own = OwnContent(parts.shelf, gateway_addresses(sock))
+    app = make_gateway(
+        parts.shelf,
+        address.host,
+        parts.uploads,
+        endpoint,
+        RoutingRoutes(RoutingAnswers(parts.swarm, parts.lookups, own)),
+        names=parts.names,
+        ipns=IpnsRoutes(parts.names, allow_puts=config.ipns.allow_puts),
+    )
+    async with listening(app, sock) as port:
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        yield f"http://{host}:{port}"
