@@ -12,6 +12,7 @@ import pytest
 from mirrornode.errors import StoreError, TargetError
 from mirrornode.mirror.ipns_publish import (
     DEFAULT_LIFETIME_S,
+    POLL_S,
     REPUBLISH_S,
     list_publications,
 )
@@ -109,6 +110,22 @@ def test_publish_without_peers_is_told_later(tmp_path: Path) -> None:
         two = await room.start("two")
         assert await one.publisher.republish_due() == 1
         assert (await two.resolver.resolve(name)).path == ONE
+
+    _run(tmp_path, scenario)
+
+
+def test_run_publishes_as_soon_as_there_is_a_peer_and_when_it_is_time(tmp_path: Path) -> None:
+    async def scenario(room: NameRoom) -> None:
+        one = await room.start("one")
+        await one.publish(ONE)
+        running = asyncio.create_task(one.publisher.run())
+        await room.start("two")
+        assert list_publications(one.catalog)[0]["kept_by"] == 1
+        room.calendar.now += REPUBLISH_S
+        await asyncio.sleep(POLL_S + 1)
+        assert list_publications(one.catalog)[0]["published_at"] == room.calendar.now
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     _run(tmp_path, scenario)
 

@@ -59,6 +59,9 @@ class ValuePort(Protocol):
     @property
     def table_size(self) -> int: ...
 
+    async def wait_for_peers(self) -> None:
+        """Return as soon as there is somebody to ask."""
+
     async def get_value(self, key: bytes, *, timeout_s: float = 10.0) -> IpnsRecord | None: ...
 
     async def put_value(self, key: bytes, value: bytes) -> int: ...

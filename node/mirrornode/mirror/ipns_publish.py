@@ -159,6 +159,7 @@ class NamePublisher:
     async def run(self) -> None:
         """Publish again what is due, until cancelled."""
         while True:
+            await self._dht.wait_for_peers()
             try:
                 await self.republish_due()
             except MirrorError as exc:
