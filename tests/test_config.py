@@ -13,6 +13,7 @@ from mirrornode.config import (
     Config,
     GatewayConfig,
     HubConfig,
+    IpnsConfig,
     LimitsConfig,
     MirrorConfig,
     OriginConfig,
@@ -67,6 +68,8 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         upload = "50MB"
         upload_per_peer = "6MiB/s"
         download = 0
+        [ipns]
+        allow_puts = true
         """,
     )
     assert load_config(home, {}) == Config(
@@ -86,6 +89,7 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         peer_plane=PeerPlaneConfig("0.0.0.0:4102", plain=True),
         gateway=GatewayConfig("127.0.0.1:8090"),
         limits=LimitsConfig(50_000_000, 6 * 2**20, 0),
+        ipns=IpnsConfig(allow_puts=True),
     )
 
 

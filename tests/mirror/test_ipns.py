@@ -92,6 +92,7 @@ def test_resolve_of_an_own_key_asks_nobody(tmp_path: Path) -> None:
             assert (await one.resolver.resolve(text)).path == ONE
         room.calendar.now += 10 * DAY_S  # its end is for others
         assert (await one.resolver.resolve("ipns://models")).path == ONE
+        assert await one.resolver.get_record(name) is None
         assert room.dht.net.requests == before
 
     _run(tmp_path, scenario)

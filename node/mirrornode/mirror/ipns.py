@@ -184,7 +184,9 @@ class NameResolver:
             answer = await self._look_up(name, fresh=False)
         except NoProviders:
             return None
-        return answer.record.binary if answer.record is not None else None
+        record = answer.record
+        is_valid = record is not None and record.is_valid_at(self._clock())
+        return record.binary if record is not None and is_valid else None
 
     async def put_record(self, name_text: str, binary: bytes) -> int:
         """Take a record that somebody else has signed, and pass it on; return how many keep it.
