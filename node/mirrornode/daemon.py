@@ -181,7 +181,14 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         hub = await _open_hub(stack, config, swarm, ports, patience_s)
         meet = functools.partial(finder.meet, patience_s=patience_s)
         names = await stack.enter_async_context(
-            open_names(catalog, identity, kad, meet, goes_on=not is_short_lived)
+            open_names(
+                catalog,
+                identity,
+                kad,
+                meet,
+                goes_on=not is_short_lived,
+                router_urls=config.routing.delegated,
+            )
         )
         gateway = ""
         if not is_short_lived:
