@@ -8,10 +8,12 @@
     │   ├── MalformedCid         not a CID at all
     │   ├── MalformedNode        not valid dag-pb or UnixFS
     │   ├── UnsafeName           a directory entry that would leave its folder
+    │   ├── MalformedCar         not a CAR, or one that is cut off
     │   ├── HashNotAllowed       unknown hash function, codec, or digest length
     │   └── LimitExceeded        deeper, wider or larger than we accept
     ├── StoreError           this machine's disk and catalog
     │   ├── BlockNotFound
+    │   ├── NotAllHere           a part of the target is not kept here
     │   ├── FileChanged          a referenced file is not what was added
     │   ├── DiskFull
     │   ├── PathRefused          the operating system denies access
@@ -104,6 +106,10 @@ class UnsafeName(MalformedNode):
     """A directory entry is named so that writing it could leave the target folder."""
 
 
+class MalformedCar(ContentError):
+    """A file is not a CAR, or is cut off or damaged between its blocks."""
+
+
 class HashNotAllowed(ContentError):
     """A hash function, codec or digest length that we do not accept."""
 
@@ -124,6 +130,14 @@ class BlockNotFound(StoreError):
     def __init__(self, cid: object) -> None:
         super().__init__(f"block {cid} is not here")
         self.cid = cid
+
+
+class NotAllHere(StoreError):
+    """A part of the target is not kept here; `missing` lists the first paths."""
+
+    def __init__(self, message: str, missing: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 class FileChanged(StoreError):

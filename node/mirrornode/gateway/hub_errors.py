@@ -37,10 +37,12 @@ ANSWERS: Mapping[type[MirrorError], tuple[int, str]] = {
     errors.MalformedCid: (502, ""),
     errors.MalformedNode: (502, ""),
     errors.UnsafeName: (502, ""),
+    errors.MalformedCar: (502, ""),
     errors.HashNotAllowed: (502, ""),
     errors.LimitExceeded: (502, ""),
     errors.StoreError: (500, ""),
     errors.BlockNotFound: (500, ""),
+    errors.NotAllHere: (500, ""),
     # The next try finds that it changed, and fetches it.
     errors.FileChanged: (503, ""),
     errors.DiskFull: (507, ""),
