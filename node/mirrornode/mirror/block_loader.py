@@ -103,7 +103,7 @@ class BlockLoader:
                 fresh = [block for cid, block in found.items() if cid not in before]
                 if fresh:
                     deadline = time.monotonic() + self._timeout_s
-                    await asyncio.to_thread(self._keep, list(filter(_is_structure, fresh)))
+                    await asyncio.to_thread(self._keep, list(filter(is_structure, fresh)))
                 else:
                     await self._wait_for_source(missing[0], deadline, asking)
         finally:
@@ -247,7 +247,7 @@ def _may_recover(failure: MirrorError) -> bool:
     return failure.transient or is_overloaded
 
 
-def _is_structure(block: Block) -> bool:
+def is_structure(block: Block) -> bool:
     """Tell inner nodes and folders from file content, which is kept as files and not twice.
 
     Canonical dag-pb writes links before data, so a node with links starts with their tag.

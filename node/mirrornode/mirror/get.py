@@ -32,20 +32,21 @@ from mirrornode.errors import (
 )
 from mirrornode.events import Event, GetProgress, Got, Note, SourceState
 from mirrornode.mirror.block_loader import BlockLoader
+from mirrornode.mirror.finish import finish_tree
 from mirrornode.mirror.mirror_choice import MirrorChoice
 from mirrornode.mirror.mirror_score import mirror_key
 from mirrornode.mirror.on_disk import OnDisk, impossible_paths, local_offer, look_at_outputs
 from mirrornode.mirror.one_transfer import SharedOffers
 from mirrornode.mirror.rebuild import rebuild
-from mirrornode.mirror.record import record_files, record_root
+from mirrornode.mirror.record import record_files
 from mirrornode.mirror.source_feed import SourceFeed
 from mirrornode.mirror.target import Target, choose_output, parse_target
 from mirrornode.mirror.told import told
-from mirrornode.mirror.tree_writer import make_folders, make_symlinks
+from mirrornode.mirror.tree_writer import make_folders
 from mirrornode.sources.web import public_url, split_url
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.manifest import Manifest, make_manifest
-from mirrornode.transfer.outputs import OutputFile, lay_out, sync_folder
+from mirrornode.transfer.outputs import OutputFile, lay_out
 from mirrornode.transfer.pacing import pace_of
 from mirrornode.transfer.session import Offer, Outcome, TransferSession
 from mirrornode.transfer.space import check_space
@@ -435,24 +436,7 @@ class _Get:
     # -- end -------------------------------------------------------------------------------------
 
     def _finish(self, manifest: Manifest, output: Path) -> None:
-        refused = make_symlinks(output, manifest.entries)
-        for path in refused:
-            self._emit(
-                Note(f"symlink not made, it would lead out of the folder: {path}", "warning")
-            )
-        try:
-            # From the deepest up: a folder is found after a power cut only if its parent is.
-            folders = {output.parent}
-            for name in {file.path.rpartition("/")[0] for file in manifest.files if file.path}:
-                folder = output / name
-                while folder not in folders:
-                    folders.add(folder)
-                    folder = folder.parent
-            for folder in sorted(folders, reverse=True):
-                sync_folder(folder)
-        except OSError as exc:
-            raise PathRefused(output, "sync", exc.strerror or str(exc)) from exc
-        record_root(self._ports.catalog, manifest, output, output.name)
+        finish_tree(self._ports.catalog, manifest, output, output.name, self._emit)
         self._ports.announce()
 
     def _why_unfinished(
