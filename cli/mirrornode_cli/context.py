@@ -82,6 +82,31 @@ class Work(Protocol):
         ...
 
 
+class Cars(Protocol):
+    """The client's calls for CAR files."""
+
+    def export(
+        self,
+        target: str,
+        output: str | Path,
+        *,
+        force: bool = False,
+        partial: bool = False,
+        names: bool = True,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Write a target into a CAR file."""
+
+    def import_cars(
+        self,
+        paths: Sequence[str | Path],
+        dest: str | Path | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Bring what CAR files hold into files."""
+
+
 class Views(Protocol):
     """The client's calls that only look."""
 
@@ -123,7 +148,7 @@ class Names(Protocol):
         """Publish a name no more."""
 
 
-class ClientPort(Work, Names, Views, Protocol):
+class ClientPort(Work, Names, Cars, Views, Protocol):
     """`mirrornode.client.Client` as the verbs see it."""
 
 

@@ -19,7 +19,9 @@ from mirrornode_cli import exit_codes
 from mirrornode_cli.commands import (
     add,
     bootstrap,
+    export,
     get,
+    import_,
     ls,
     mirrors,
     peers,
@@ -83,9 +85,11 @@ def build_app() -> typer.Typer:
         (mirrors.mirrors, mirrors),
         (verify.verify, verify),
         (publish.publish, publish),
+        (export.export, export),
+        (import_.import_, import_),
         (bootstrap.bootstrap, bootstrap),
     ):
-        app.command(epilog=module.EPILOG)(verb)
+        app.command(verb.__name__.rstrip("_"), epilog=module.EPILOG)(verb)
     return app
 
 

@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mirrornode.client_cars import CarCalls
 from mirrornode.client_names import NameCalls
 from mirrornode.config import Config, load_config
 from mirrornode.errors import DaemonGone, RemoteProtocolError, TargetError
@@ -41,7 +42,7 @@ PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 
 
-class Client(NameCalls):
+class Client(NameCalls, CarCalls):
     """The verbs of one home, blocking.
 
     Args:
@@ -422,6 +423,26 @@ class AsyncClient:
         """As `Client.get`; `progress` is called in the event loop."""
         return await _in_thread(
             lambda told: self._client.get(target, dest, progress=told, **options), progress
+        )
+
+    async def export(
+        self, target: str, output: PathLike, *, progress: Progress | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """As `Client.export`; `progress` is called in the event loop."""
+        return await _in_thread(
+            lambda told: self._client.export(target, output, progress=told, **options), progress
+        )
+
+    async def import_cars(
+        self,
+        paths: Sequence[PathLike],
+        dest: PathLike | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """As `Client.import_cars`; `progress` is called in the event loop."""
+        return await _in_thread(
+            lambda told: self._client.import_cars(paths, dest, progress=told), progress
         )
 
     async def share_hub_cache(

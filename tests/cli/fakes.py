@@ -163,6 +163,30 @@ MEASURED: list[dict[str, Any]] = [
     },
 ]
 
+EXPORTED: dict[str, Any] = {
+    "cid": CID,
+    "path": "/out/model.car",
+    "name": "model",
+    "size_bytes": 2_000_300,
+    "blocks": 3,
+    "seconds": 0.5,
+    "missing": [],
+    "missing_count": 0,
+    "complete": True,
+}
+IMPORTED_ROOT: dict[str, Any] = {
+    "cid": CID,
+    "name": "model",
+    "kind": "directory",
+    "path": "/models/model",
+    "size_bytes": 2_000_000,
+    "files": 3,
+    "resumed_bytes": 0,
+    "missing": [],
+    "missing_count": 0,
+    "complete": True,
+}
+
 
 NAME: dict[str, Any] = {
     "key": "models",
@@ -193,6 +217,13 @@ class FakeClient:
         self.repos: list[dict[str, Any]] = []
         self.names: list[dict[str, Any]] = [NAME]
         self.hub_report: dict[str, Any] = HUB_REPORT
+        self.exported: dict[str, Any] = dict(EXPORTED)
+        self.imported: dict[str, Any] = {
+            "roots": [dict(IMPORTED_ROOT)],
+            "blocks": 3,
+            "car_bytes": 2_000_300,
+            "seconds": 0.5,
+        }
         self.report: dict[str, Any] = {
             "checked_files": 3,
             "checked_bytes": 2_000_000,
@@ -291,6 +322,30 @@ class FakeClient:
     def unpublish(self, key: str) -> dict[str, Any]:
         self._called("unpublish", None, key=key)
         return NAME
+
+    def export(
+        self,
+        target: str,
+        output: str | Path,
+        *,
+        force: bool = False,
+        partial: bool = False,
+        names: bool = True,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        arguments = {k: v for k, v in locals().items() if k not in ("self", "progress")}
+        self._called("export", progress, **arguments)
+        return self.exported
+
+    def import_cars(
+        self,
+        paths: Sequence[str | Path],
+        dest: str | Path | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        self._called("import", progress, paths=list(paths), dest=dest)
+        return self.imported
 
     def ls(self) -> list[dict[str, Any]]:
         self._called("ls", None)

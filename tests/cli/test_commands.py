@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from pathlib import Path
 
 from cli.conftest import Run
 from cli.fakes import (
     ADDED,
     CID,
+    EXPORTED,
     GOT,
     HUB_REPORT,
+    IMPORTED_ROOT,
     MEASURED,
     NAME,
     PEER,
@@ -396,3 +399,57 @@ def test_publish_when_the_flags_make_no_sense_then_usage(run: Run, factory: Fake
 def test_status_shows_what_is_published(run: Run, factory: FakeFactory) -> None:
     factory.fake.state = {**STATUS, "names": [NAME]}
     assert f"publishes  ipns://models /ipfs/{CID}, change 4, kept by 3 peers" in run("status").out
+
+
+def test_export_when_done_then_summary_and_what_was_asked(run: Run, factory: FakeFactory) -> None:
+    outcome = run("export", CID, "model.car", "--force", "--no-names")
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[:2] == [
+        "exported model to /out/model.car",
+        f"  root    {CID}",
+    ]
+    asked = {"target": CID, "output": "model.car", "force": True, "partial": False, "names": False}
+    assert factory.fake.calls == [("export", asked)]
+    assert run("export", CID, "model.car", "--json").records == [EXPORTED]
+
+
+def test_export_when_to_stdout_then_nothing_else_there(run: Run) -> None:
+    outcome = run("export", CID, "-")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert run("export", CID, "-", "--json").code == 2
+
+
+def test_export_when_partial_then_missing_paths_and_3(run: Run, factory: FakeFactory) -> None:
+    factory.fake.exported |= {"missing": ["a.bin"], "missing_count": 1, "complete": False}
+    outcome = run("export", CID, "model.car", "--partial")
+    assert outcome.code == 3
+    assert outcome.err.startswith("missing: a.bin\nerror: 1 path of ")
+    as_json = run("export", CID, "model.car", "--partial", "--json")
+    assert (as_json.code, as_json.records) == (3, [factory.fake.exported])
+
+
+def test_import_when_done_then_path_of_each_root(run: Run, factory: FakeFactory) -> None:
+    outcome = run("import", "a.car", "-", "-o", "out")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines() == [
+        "imported model",
+        "  path    /models/model",
+        f"  root    {CID}",
+        "  size    2.00 MB, 3 files",
+    ]
+    assert factory.fake.calls == [("import", {"paths": ["a.car", "-"], "dest": Path("out")})]
+    assert run("import", "a.car", "--json").records == [factory.fake.imported]
+
+
+def test_import_when_incomplete_then_missing_paths_and_3(run: Run, factory: FakeFactory) -> None:
+    lacking = {"missing": ["b/4", "b/6"], "missing_count": 2, "complete": False}
+    factory.fake.imported["roots"] = [IMPORTED_ROOT, {**IMPORTED_ROOT, **lacking}]
+    outcome = run("import", "a.car")
+    assert outcome.code == 3
+    assert "incomplete model\n" in outcome.out
+    assert outcome.err.startswith("missing: model: b/4\nmissing: model: b/6\nerror: 1 root not ")
+    assert f"mirrornode get {CID} -o /models/model" in outcome.err
+    as_json = run("import", "a.car", "--json")
+    assert (as_json.code, as_json.records) == (3, [factory.fake.imported])
+    factory.fake.imported["roots"] = []
+    assert "no root" in run("import", "a.car").err

@@ -16,12 +16,13 @@ from mirrornode.config import MIN_RATE, MirrorConfig
 from mirrornode.content.recipe import recipe_from
 from mirrornode.errors import TargetError
 from mirrornode.events import to_record
-from mirrornode.gateway import hub_verbs
+from mirrornode.gateway import car_verbs, hub_verbs
 from mirrornode.gateway.fields import field, texts
 from mirrornode.gateway.name_verbs import NameVerbs
 from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.get import GetPorts, GetRequest, get
 from mirrornode.mirror.hub.cache_layout import looks_like_cache
+from mirrornode.mirror.import_car import ImportPorts
 from mirrornode.mirror.in_thread import in_thread
 from mirrornode.mirror.ipns_parts import NameParts, get_named
 from mirrornode.mirror.mirror_probe import measure_mirrors
@@ -67,7 +68,9 @@ class NodeVerbs:
         return {
             **NameVerbs(self._names).table(),
             "add": self.add,
+            "export": self.export,
             "get": self.get,
+            "import": self.import_,
             "ls": self.ls,
             "mirrors": self.mirrors,
             "peers": self.peers,
@@ -83,6 +86,17 @@ class NodeVerbs:
             return await in_thread(lambda progress: add(catalog, fields, progress), emit)
         finally:
             self._ports.announce()
+
+    async def export(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """Write a CAR file."""
+        catalog = self._ports.catalog
+        return await in_thread(lambda tell: car_verbs.export(catalog, fields, tell), emit)
+
+    async def import_(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """Read CAR files."""
+        ports = self._ports
+        cars = ImportPorts(ports.catalog, ports.active, ports.announce)
+        return await car_verbs.import_(cars, fields, emit)
 
     async def get(self, fields: Mapping[str, Any], emit: Emit) -> object:
         """Fetch one target."""
