@@ -63,11 +63,11 @@ def test_export_when_piped_into_import_then_the_same(
     nodes: Nodes, make_file: MakeFile, tmp_path: Path
 ) -> None:
     model = make_model(make_file)
-    here = nodes.serve("here")
-    cid = here.run("add", model, "--json").record["cid"]
+    here = nodes.home("here")
+    cid = run(here, "add", model, "--json").record["cid"]
     exporting = subprocess.Popen(
         [*COMMAND, "export", cid, "-"],
-        env=environment(here.home),
+        env=environment(here),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_CARS = 1000
+MAX_CARS = 256  # each is an open file
 MAX_ROOTS = 1000
 MAX_MISSING = 1000  # paths named of each root; more are only counted
 STALLED_S = 60.0  # a disk that gives nothing for so long is broken
@@ -181,6 +181,7 @@ class _Import:
         self._request = request
         self._cars = cars
         self._emit = emit
+        self._done_bytes = 0  # of the roots before
 
     async def run(self) -> list[ImportedRoot]:
         """Import every root, one after the other."""
@@ -309,6 +310,7 @@ class _Import:
         for path in banned:
             self._emit(Note(f"{path} is damaged; this disk had what it lacks", "warning"))
         found.missing += [unfinished.file.path for unfinished in outcome.unfinished]
+        self._done_bytes += manifest.size_bytes
         if not found.missing:
             await asyncio.to_thread(finish_tree, catalog, manifest, output, found.name, self._emit)
         kind = next((entry.kind for entry in entries if not entry.path), "directory")
@@ -376,7 +378,8 @@ class _Import:
         return offers if local is None else [*offers, local]
 
     def _tell(self, event: GetProgress) -> None:
-        self._emit(AddProgress(event.done_bytes, event.total_bytes))
+        before = self._done_bytes
+        self._emit(AddProgress(before + event.done_bytes, before + event.total_bytes))
 
 
 def _report(

@@ -104,7 +104,7 @@ class CarFile:
         """Note where every block lies; the first of equal ones counts.
 
         Args:
-            tell: Told now and then how far it is; what it raises ends the reading.
+            tell: Told now and then that nothing is imported yet; what it raises ends the reading.
 
         Raises:
             ContentError: The file is damaged between its blocks, cut off, or has too many.
@@ -118,7 +118,7 @@ class CarFile:
                     if len(places) > MAX_BLOCKS:
                         raise LimitExceeded(f"more than {MAX_BLOCKS:,} blocks")
                     if not len(places) % TELL_EVERY_BLOCKS:
-                        tell(AddProgress(section.offset, self.size_bytes, str(self.path)))
+                        tell(AddProgress(0, self.size_bytes, str(self.path)))
         except ContentError as exc:
             raise MalformedCar(f"{self.path}: {exc}") from exc
 
