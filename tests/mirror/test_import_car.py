@@ -33,6 +33,7 @@ from support.cars import (
 )
 from support.fixtures import fixture_bytes
 from support.shared_files import SMALL_CHUNKS, content, overwrite, write
+from support.waiting import until
 
 SMALL_V0 = recipe_from("unixfs-v0-2015", chunker="size-1000")
 
@@ -312,18 +313,16 @@ async def test_import_when_no_car_then_error_names_the_file(
 async def test_import_when_cancelled_then_the_next_goes_on_and_leaves_no_parts(
     origin: Catalog, catalog: Catalog, tmp_path: Path
 ) -> None:
-    big = write(tmp_path / "model" / "big.bin", random.Random(1).randbytes(64 << 20))
+    big = write(tmp_path / "model" / "big.bin", random.Random(1).randbytes(32 << 20))
     added = add(origin, big.parent, recipe=UNIXFS_V1_2025)
     export(origin, added.cid, tmp_path / "big.car")
     events: list[Event] = []
     work = asyncio.create_task(
         import_files(catalog, tmp_path / "big.car", destination=tmp_path / "out", events=events)
     )
-    while not any(isinstance(e, AddProgress) and e.done_bytes for e in events):
-        assert not work.done() or work.result()
-        if work.done():
-            break
-        await asyncio.sleep(0)
+    await until(
+        lambda: work.done() or any(isinstance(e, AddProgress) and e.done_bytes for e in events)
+    )
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
     [root] = (await import_files(catalog, tmp_path / "big.car", destination=tmp_path / "out")).roots

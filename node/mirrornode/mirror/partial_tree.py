@@ -73,6 +73,7 @@ class _Reader:
         self._limits = limits
         self._ledger = Ledger(limits)
         self._maps: dict[Cid, FileMap] = {}
+        self._folders: dict[Cid, list[tuple[str, Cid]]] = {}
 
     def read(self, root: Cid) -> None:
         todo = [("", root, 0)]
@@ -96,10 +97,14 @@ class _Reader:
             if size is None:
                 tree.missing.append(path)
                 return []
-            self._maps[cid] = map_raw_file(cid, size, None)
+            self._maps[cid] = map_raw_file(cid, size, None if size else b"")
         if cid in self._maps:
             tree.entries.append(TreeEntry(path, "file", cid, file=self._maps[cid]))
             return []
+        if cid in self._folders:
+            tree.entries.append(TreeEntry(path, "directory", cid))
+            self._ledger.count_entries(len(self._folders[cid]))
+            return self._folders[cid]
         try:
             (block,) = self._load([cid])
         except BlockNotFound:
@@ -130,4 +135,5 @@ class _Reader:
             self.tree.missing.append(f"{path}/" if path else "")
             return []
         self.tree.entries.append(TreeEntry(path, "directory", block.cid))
-        return [(entry.name, entry.cid) for entry in found]
+        self._folders[block.cid] = [(entry.name, entry.cid) for entry in found]
+        return self._folders[block.cid]
