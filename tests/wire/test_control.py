@@ -37,6 +37,7 @@ WITH_FIELDS: list[MirrorError] = [
     errors.HubRefusal("gated", status=403, code="GatedRepo"),
     errors.HubNotFound("no such file", status=404, code="EntryNotFound", commit="0" * 40),
     errors.Incomplete("some are missing", ("a", "b/c")),
+    errors.NotAllHere("some are not here", ("a", "b/c")),
 ]
 
 
