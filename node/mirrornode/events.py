@@ -60,7 +60,14 @@ class Added(Event):
 
 @dataclass(frozen=True, slots=True)
 class SourceState(Event):
-    """One source of a transfer as the user sees it; rates in bytes a second."""
+    """One source of a transfer as the user sees it; rates in bytes a second.
+
+    Attributes:
+        first_byte_s: From the first request to the head of its answer, connecting included.
+        rtt_s: The shortest round trip of its connections; None where it was not measured.
+        busy_s: How long it was asked for anything at all.
+        failures: How often it broke off, refused or fell silent.
+    """
 
     kind: ClassVar[str] = "source"
     source_id: str
@@ -68,6 +75,10 @@ class SourceState(Event):
     received_bytes: int
     rate_bytes_per_s: float
     reason: str = ""
+    first_byte_s: float | None = None
+    rtt_s: float | None = None
+    busy_s: float = 0.0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,7 @@ works; a port the user named is an error instead.
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirrornode.errors import ConfigError
+from mirrornode.sources.round_trip import round_trip_s
 
 if TYPE_CHECKING:
     import ssl
@@ -27,8 +26,6 @@ MAX_HEADER_BYTES = 16 * 1024
 KEEPALIVE_S = 75.0
 SHUTDOWN_S = 2.0
 LAN_ROUND_TRIP_S = 0.005
-
-_RTT_OFFSET = 68  # of tcpi_rtt
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +97,15 @@ def tune_for_lan(sock: socket.socket) -> None:
     system's choice stays.
     """
     option = getattr(socket, "TCP_CONGESTION", None)
-    if option is None or _round_trip_s(sock) > LAN_ROUND_TRIP_S:  # not Linux, or not a LAN
-        return
+    round_trip = round_trip_s(sock)
+    if option is None or round_trip is None or round_trip > LAN_ROUND_TRIP_S:
+        return  # not Linux, or not a LAN
     for name in (b"cubic", b"reno"):
         try:
             sock.setsockopt(socket.IPPROTO_TCP, option, name)
         except OSError:
             continue  # not loaded, or not allowed to this user
         return
-
-
-def _round_trip_s(sock: socket.socket) -> float:
-    """Return the round trip that the kernel measured in the handshake; infinite when it has none.
-
-    Source: `struct tcp_info` of Linux, `tcpi_rtt` in microseconds.
-    """
-    try:
-        status = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
-    except (OSError, AttributeError):
-        return math.inf
-    if len(status) < _RTT_OFFSET + 4:
-        return math.inf
-    return int(struct.unpack_from("I", status, _RTT_OFFSET)[0]) / 1e6
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from mirrornode.errors import SourceGone, SourceRefused, SourceTooSlow
 from mirrornode.sources.dialing import Dial, DialBrokenOff, Resolve, look_up
 from mirrornode.sources.proxy import Proxy, login_refused, open_tunnel, proxy_for
+from mirrornode.sources.round_trip import round_trip_s
 from mirrornode.sources.socket_stream import SocketStream
 from mirrornode.sources.tls_stream import TlsStream
 from mirrornode.sources.web_tls import web_context, why_refused
@@ -98,6 +99,11 @@ class HttpConnection:
         """What bodies have brought so far, counted at every receive: a sign of life."""
         stream = self._stream
         return self._received_before + (stream.received_bytes if stream is not None else 0)
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """The round trip to whoever is connected, None where that is not known."""
+        return round_trip_s(self._sock)
 
     @property
     def is_open(self) -> bool:

@@ -64,6 +64,11 @@ class HttpFileLane:
         """See `Lane.received_bytes`."""
         return self._connection.received_bytes
 
+    @property
+    def round_trip_s(self) -> float | None:
+        """See `TimedLane.round_trip_s`."""
+        return self._connection.round_trip_s
+
     def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
         self._run = RunReader(self._connection, self._source.source_id, file, first, skip_bytes)

@@ -123,6 +123,12 @@ class HubFileLane:
             self._received_bytes = connection.received_bytes
         return self._received_bytes
 
+    @property
+    def round_trip_s(self) -> float | None:
+        """See `TimedLane.round_trip_s`."""
+        connection = self._connection
+        return connection.round_trip_s if connection is not None else None
+
     def set_pace(self, pace: Pace) -> None:
         """See `PacedLane.set_pace`."""
         self._pace = pace

@@ -182,6 +182,12 @@ class PeerLane:
         connection = self._connection
         return connection.received_bytes if connection is not None else 0
 
+    @property
+    def round_trip_s(self) -> float | None:
+        """See `TimedLane.round_trip_s`."""
+        connection = self._connection
+        return connection.round_trip_s if connection is not None else None
+
     def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
 

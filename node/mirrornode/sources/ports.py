@@ -93,6 +93,15 @@ class PacedLane(Protocol):
         """Receive no faster than this from now on; called before the first run."""
 
 
+@runtime_checkable
+class TimedLane(Protocol):
+    """A lane over a network that knows how far away its other end is."""
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """The shortest round trip of its connection, None where that is not known."""
+
+
 class BatchLane(Lane, Protocol):
     """A lane that can bring small files of one leaf each, many in one request."""
 

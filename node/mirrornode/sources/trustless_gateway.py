@@ -131,6 +131,11 @@ class GatewayLane:
         """See `Lane.received_bytes`."""
         return self._connection.received_bytes
 
+    @property
+    def round_trip_s(self) -> float | None:
+        """See `TimedLane.round_trip_s`."""
+        return self._connection.round_trip_s
+
     def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
         source = self._source

@@ -171,6 +171,12 @@ class WebConnection:
         connection = self._connection
         return connection.received_bytes if connection is not None else 0
 
+    @property
+    def round_trip_s(self) -> float | None:
+        """Of the current connection; see `TimedLane.round_trip_s`."""
+        connection = self._connection
+        return connection.round_trip_s if connection is not None else None
+
     def abort(self) -> None:
         # The connection stays: only the thread that uses it may close it.
         self._aborts += 1

@@ -101,10 +101,16 @@ class Board:
         with self._changed:
             return 0 if self._is_closed else self._plan.wanted_lanes(source_id, self._clock())
 
-    def answered(self, run: Run) -> None:
-        """Note that the source has begun to answer the request for a run."""
+    def answered(self, run: Run, rtt_s: float | None = None) -> None:
+        """Note that the source has begun to answer the request for a run.
+
+        Args:
+            rtt_s: The round trip of the lane's connection, where that is known.
+        """
         with self._changed:
             self._plan.answered(run, self._clock())
+            if rtt_s is not None:
+                self._plan.score(run.source_id).crossed(rtt_s)
 
     def arrived(self, run: Run) -> bool:
         """Note a verified and written leaf; return whether the lane should go on with the run."""
@@ -231,16 +237,7 @@ class Board:
         with self._changed:
             now = self._clock()
             plan = self._plan
-            states = tuple(
-                SourceState(
-                    source_id,
-                    plan.state(source_id),
-                    plan.score(source_id).received_bytes,
-                    plan.rate(source_id, now),
-                    plan.score(source_id).last_reason,
-                )
-                for source_id in source_ids
-            )
+            states = tuple(_state(plan, source_id, now) for source_id in source_ids)
             return Snapshot(self._done_bytes, plan.left, self._last_arrival, states)
 
     def done_map(self) -> bytes:
@@ -313,3 +310,19 @@ class Board:
             self._is_closed = True
             self._changed.notify_all()
             self._work.notify_all()
+
+
+def _state(plan: Plan, source_id: str, now: float) -> SourceState:
+    """Return how a source is doing."""
+    score = plan.score(source_id)
+    return SourceState(
+        source_id,
+        plan.state(source_id),
+        score.received_bytes,
+        plan.rate(source_id, now),
+        score.last_reason,
+        score.first_byte_s,
+        score.rtt_s,
+        score.busy_until(now),
+        score.total_failures,
+    )

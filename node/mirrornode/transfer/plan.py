@@ -245,6 +245,8 @@ class Plan:
         run = Run(source_id, lane, start, stop, now, now, rate, latency_s)
         promised_s = latency_s + (self._edges[stop] - self._edges[start]) / rate.bytes_per_s
         run.slow_at = now + 2 * promised_s + STALL_S
+        if not source.runs:
+            source.score.began(now)
         self._active[run] = source.runs[run] = None
         return run
 
@@ -315,6 +317,8 @@ class Plan:
         run.is_open = False
         source = self._sources[run.source_id]
         del self._active[run], source.runs[run]
+        if not source.runs:
+            source.score.rested(now)
         if failure is not None:
             source.score.failed(now, failure, retry_after_s)
             if retry_after_s is not None:

@@ -54,6 +54,22 @@ class Score:
     blocked_until: float = 0.0
     asked_until: float = 0.0  # the part of the above that the source asked for itself
     last_reason: str = ""
+    first_byte_s: float | None = None  # as `latency_s`, of the first request alone
+    rtt_s: float | None = None  # the shortest round trip of its connections
+    busy_s: float = 0.0  # how long it had runs, without the present ones
+    busy_since: float | None = None  # since when it has had runs
+
+    def began(self, now: float) -> None:
+        """Note that the source is asked for something, after it was not."""
+        self.busy_since = now
+
+    def rested(self, now: float) -> None:
+        """Note that the source is asked for nothing any more."""
+        self.busy_s, self.busy_since = self.busy_until(now), None
+
+    def busy_until(self, now: float) -> float:
+        """Return for how many seconds the source has been at work."""
+        return self.busy_s + (now - self.busy_since if self.busy_since is not None else 0.0)
 
     def succeeded(self, size_bytes: int, now: float) -> None:
         """Note verified bytes; 0 when another source was first with them."""
@@ -66,9 +82,15 @@ class Score:
     def answered(self, elapsed_s: float) -> None:
         """Note how long a request took to be answered."""
         old = self.latency_s
+        if self.first_byte_s is None:
+            self.first_byte_s = elapsed_s
         # Quick to believe a shorter time: the first one holds the handshakes as well.
         share = 0.2 if elapsed_s > old else 0.5
         self.latency_s = old + share * (elapsed_s - old) if old else elapsed_s
+
+    def crossed(self, rtt_s: float) -> None:
+        """Note the round trip of one of the source's connections."""
+        self.rtt_s = rtt_s if self.rtt_s is None else min(self.rtt_s, rtt_s)
 
     @property
     def weight(self) -> float:

@@ -128,6 +128,11 @@ class TransferSession:
         """Verified bytes a second of late, from all sources together."""
         return self._rate.bytes_per_s if self._rate.is_known else 0.0
 
+    @property
+    def sources(self) -> tuple[SourceState, ...]:
+        """What every source that was admitted has done so far; also after the end."""
+        return self.board.snapshot(list(self._sources)).sources
+
     async def run(self, offers: AsyncIterator[Offer], timeout_s: float) -> Outcome:
         """Bring every leaf, from whatever `offers` yields, and finish every file.
 
@@ -160,9 +165,8 @@ class TransferSession:
             await asyncio.shield(asyncio.to_thread(self._close))
         if self._failure is not None:
             raise self._failure
-        snapshot = self.board.snapshot(list(self._sources))
         unfinished = tuple(output for output in self.outputs if not output.is_finished)
-        return Outcome(snapshot.sources, unfinished, self.board.is_hopeless())
+        return Outcome(self.sources, unfinished, self.board.is_hopeless())
 
     def update(self, source_id: str, available: bytearray | None) -> None:
         """Replace what a partial source is known to have."""

@@ -25,7 +25,7 @@ from mirrornode.errors import (
     SourceRefused,
     StoreError,
 )
-from mirrornode.sources.ports import PacedLane
+from mirrornode.sources.ports import PacedLane, TimedLane
 
 if TYPE_CHECKING:
     from mirrornode.sources.ports import BatchLane, Lane, Pace, Source
@@ -89,6 +89,7 @@ class LaneWorker(threading.Thread):
         self._lane: Lane = source.open_lane()
         if pace is not None and isinstance(self._lane, PacedLane):
             self._lane.set_pace(pace)
+        self._timed = self._lane if isinstance(self._lane, TimedLane) else None
         self._buffer = memoryview(bytearray(0))
         self.arriving: Arriving | None = None
 
@@ -179,7 +180,7 @@ class LaneWorker(threading.Thread):
         stop = output.stretch_stop(number, run.stop - file.first_leaf)
         begun = output.begun.get(number, 0)
         self._lane.begin(file, number, stop, begun)
-        self._board.answered(run)
+        self._board.answered(run, self._round_trip_s())
         is_sequential = getattr(self._source, "is_sequential", False)
         if is_sequential and not self._board.set_sequential(run):
             self._lane.abort()
@@ -198,7 +199,7 @@ class LaneWorker(threading.Thread):
         lane = cast("BatchLane", self._lane)
         indexes = [self._manifest.locate(leaf)[0] for leaf in range(run.pos, run.stop)]
         lane.begin_batch([self._manifest.files[index] for index in indexes])
-        self._board.answered(run)
+        self._board.answered(run, self._round_trip_s())
         for index in indexes:
             if not self._bring_leaf(run, index):
                 break
@@ -234,6 +235,9 @@ class LaneWorker(threading.Thread):
                 raise CidMismatch(file_map.leaf_cid(number), f"sent by {self._source.source_id}")
         output.write(view, start)
         return self._board.arrived(run)
+
+    def _round_trip_s(self) -> float | None:
+        return self._timed.round_trip_s if self._timed is not None else None
 
     def _view(self, length: int) -> memoryview:
         if length > len(self._buffer):
