@@ -13,6 +13,7 @@ from mirrornode.store.announcements import AnnouncementTable
 from mirrornode.store.blocks import BlockTable
 from mirrornode.store.database import Database
 from mirrornode.store.files import FileTable
+from mirrornode.store.history import HistoryTable
 from mirrornode.store.home import make_home
 from mirrornode.store.hub import HubTables
 from mirrornode.store.mirrors import MirrorTable
@@ -36,6 +37,7 @@ class Catalog(
     MirrorTable,
     HubTables,
     NameTables,
+    HistoryTable,
 ):
     """All tables over one database; a context manager that closes it."""
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import CatalogUnusable
+from mirrornode.store.schema_history import HISTORY_TABLES
 from mirrornode.store.schema_hub import HUB_TABLES
 from mirrornode.store.schema_ipns import NAME_TABLES
 
@@ -116,7 +117,7 @@ _FIRST: Migration = (
     *HUB_TABLES,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, NAME_TABLES)
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, NAME_TABLES, HISTORY_TABLES)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
