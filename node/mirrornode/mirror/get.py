@@ -23,12 +23,10 @@ from mirrornode.content.walk import TreeEntry, resolve_path, run_walk_async, wal
 from mirrornode.errors import (
     CidMismatch,
     ContentError,
-    Incomplete,
     MirrorError,
     NoProviders,
     PathRefused,
     SourceError,
-    SourceGone,
 )
 from mirrornode.events import Event, GetProgress, Got, Note, SourceState
 from mirrornode.mirror.block_loader import BlockLoader
@@ -41,8 +39,8 @@ from mirrornode.mirror.rebuild import rebuild
 from mirrornode.mirror.record import record_files
 from mirrornode.mirror.source_feed import SourceFeed
 from mirrornode.mirror.target import Target, choose_output, parse_target
-from mirrornode.mirror.told import told
 from mirrornode.mirror.tree_writer import make_folders
+from mirrornode.mirror.unfinished import why_unfinished
 from mirrornode.sources.web import public_url, split_url
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.manifest import Manifest, make_manifest
@@ -50,7 +48,6 @@ from mirrornode.transfer.outputs import OutputFile, lay_out
 from mirrornode.transfer.pacing import pace_of
 from mirrornode.transfer.session import Offer, Outcome, TransferSession
 from mirrornode.transfer.space import check_space
-from mirrornode.transfer.worker import WRONG_BYTES
 
 if TYPE_CHECKING:
     from mirrornode.mirror.active import ActiveTransfers
@@ -62,7 +59,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REBUILD_AFTER_S = 4.0  # how long peers may show themselves before a plain URL has to do
-MISSING_SHOWN = 5
 ANOTHER_FILE = "is another file's"
 
 
@@ -253,7 +249,14 @@ class _Get:
         bad = {s.source_id: s.reason for s in outcome.sources if s.state == "banned"}
         bad.update(self._loader.bad_sources)
         if outcome.unfinished or impossible:
-            raise self._why_unfinished(manifest, outcome, impossible)
+            raise why_unfinished(
+                self._target,
+                manifest,
+                outcome,
+                impossible,
+                timeout_s=self._request.timeout_s,
+                emit=self._emit,
+            )
         await asyncio.to_thread(self._finish, manifest, output)
         received = dict(self._loader.bytes_by_source)
         for state in outcome.sources:
@@ -438,37 +441,6 @@ class _Get:
     def _finish(self, manifest: Manifest, output: Path) -> None:
         finish_tree(self._ports.catalog, manifest, output, output.name, self._emit)
         self._ports.announce()
-
-    def _why_unfinished(
-        self, manifest: Manifest, outcome: Outcome, impossible: Mapping[str, str]
-    ) -> MirrorError:
-        """Return the one error that says what a user needs to know."""
-        missing = tuple(output.file.path for output in outcome.unfinished)
-        missing += tuple(impossible)
-        total = len(manifest.files) + len(impossible)
-        if impossible:
-            path, reason = next(iter(impossible.items()))
-            self._emit(Note(f"cannot be written here: {path} ({reason})", "warning"))
-        if len(missing) < total:
-            shown = ", ".join(missing[:MISSING_SHOWN])
-            more = (
-                f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
-            )
-            return Incomplete(
-                f"{len(missing)} of {total} files are missing: {shown}{more}; "
-                "what has arrived is kept, the same command goes on from there",
-                missing,
-            )
-        tried = [state for state in outcome.sources if not state.source_id.startswith("local:")]
-        kept = "what has arrived is kept, the same command goes on from there"
-        if not tried:
-            return NoProviders(f"nobody reachable has the leaves of {self._target}; {kept}")
-        why = told({state.source_id: state.reason or "brought too little" for state in tried})
-        if all(state.reason == WRONG_BYTES for state in tried):
-            return CidMismatch(self._target.cid, f"only bad sources were found ({why}); {kept}")
-        if outcome.is_hopeless:
-            return SourceGone(f"every source that was found lacks it ({why}); {kept}")
-        return SourceGone(f"no source delivered for {self._request.timeout_s:g} s ({why}); {kept}")
 
     async def _rebuild(self) -> Got:
         output = self._choose_output(is_file=True)
