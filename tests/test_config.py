@@ -12,9 +12,11 @@ from mirrornode import config as config_module
 from mirrornode.config import (
     Config,
     GatewayConfig,
+    HistoryConfig,
     HubConfig,
     IpnsConfig,
     LimitsConfig,
+    LogConfig,
     MirrorConfig,
     OriginConfig,
     PeerPlaneConfig,
@@ -256,6 +258,8 @@ def test_home_when_it_names_an_unknown_user_then_config_error() -> None:
         LimitsConfig,
         HubConfig,
         RoutingConfig,
+        HistoryConfig,
+        LogConfig,
     ],
 )
 def test_every_setting_is_documented_where_it_is_defined(section: type) -> None:
@@ -264,3 +268,19 @@ def test_every_setting_is_documented_where_it_is_defined(section: type) -> None:
         (line,) = [text for text in source.splitlines() if text.strip().startswith(item.name + ":")]
         assert "#" in line or item.name in (section.__doc__ or "") or item.name == "url", line
     assert config_module.__doc__
+
+
+def test_history_and_log_come_from_file_and_environment(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[history]\nkeep_days = 7\n[log]\nrequests = false\n")
+    config = load_config(tmp_path, environ={})
+    assert (config.history.keep_days, config.log.requests) == (7.0, False)
+    environ = {"MIRRORNODE_HISTORY_KEEP_DAYS": "0", "MIRRORNODE_LOG_REQUESTS": "true"}
+    config = load_config(tmp_path, environ=environ)
+    assert (config.history.keep_days, config.log.requests) == (0.0, True)
+
+
+@pytest.mark.parametrize("days", ["-1", "3651", "inf", "nan", "'7'", "true"])
+def test_history_when_days_make_no_sense_then_refused(tmp_path: Path, days: str) -> None:
+    (tmp_path / "config.toml").write_text(f"[history]\nkeep_days = {days}\n")
+    with pytest.raises(ConfigError, match=r"history\.keep_days"):
+        load_config(tmp_path, environ={})

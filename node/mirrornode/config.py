@@ -26,6 +26,7 @@ DEFAULT_GATEWAY_PORT = 8090
 MIN_RATE = 10_000  # bytes a second: below that, sources time out before a piece has arrived
 
 _HUB_PREFIX = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
+MAX_KEEP_DAYS = 3650
 MAX_SECONDS = 10 * 365 * 86_400.0  # of any setting that is a time: beyond is a typing error
 
 
@@ -112,6 +113,20 @@ class IpnsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryConfig:
+    """The history of downloads, see `mirrornode history`."""
+
+    keep_days: float = 90.0  # 0: nothing is kept of a download that has ended
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What this node writes down about what it is asked for."""
+
+    requests: bool = True  # False: no targets, peers or addresses are kept, only anonymous totals
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a node needs to know before it starts."""
 
@@ -126,6 +141,8 @@ class Config:
     hub: HubConfig = field(default_factory=HubConfig)
     routing: RoutingConfig = field(default_factory=RoutingConfig)
     ipns: IpnsConfig = field(default_factory=IpnsConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    log: LogConfig = field(default_factory=LogConfig)
 
 
 def default_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -187,7 +204,18 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
         tables = [{"url": url.strip()} for url in text.split(",") if url.strip()]
         origins = _convert(config.origin, tables, "origin", "MIRRORNODE_ORIGIN")
         config = dataclasses.replace(config, origin=origins)
-    for section_name in ("swarm", "peer_plane", "gateway", "limits", "hub", "routing", "ipns"):
+    sections = (
+        "swarm",
+        "peer_plane",
+        "gateway",
+        "limits",
+        "hub",
+        "routing",
+        "ipns",
+        "history",
+        "log",
+    )
+    for section_name in sections:
         section = getattr(config, section_name)
         changes: dict[str, Any] = {}
         for item in dataclasses.fields(section):
@@ -277,6 +305,12 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
     if not isinstance(value, type(default)):
         kind = "number" if isinstance(default, float) else type(default).__name__
         raise ConfigError(f"{name} in {origin} must be a {kind}", key=name, origin=origin)
+    if name == "history.keep_days" and not 0 <= value <= MAX_KEEP_DAYS:
+        raise ConfigError(
+            f"{name} in {origin} must be between 0 and {MAX_KEEP_DAYS} days",
+            key=name,
+            origin=origin,
+        )
     if isinstance(value, float) and not 0 <= value <= MAX_SECONDS:
         raise ConfigError(
             f"{name} in {origin} must be between 0 and {MAX_SECONDS:.0f} seconds",

@@ -12,6 +12,7 @@ from mirrornode.content.recipe import Recipe
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.get import GetPorts
+from mirrornode.mirror.recording import Recorder
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.routing.find import Finder, SwarmPort
 from mirrornode.routing.kad.node import ProviderRecord
@@ -89,5 +90,12 @@ class Room:
                 swarm.serve(PROTOCOL, plane.office.answer)
                 # The virtual swarm's links lack an agent, which finding does not look at.
                 finder = Finder(cast("SwarmPort", swarm), dht)
-                ports = GetPorts(catalog, shelf, active, finder, lambda: announced.append(1))
+                ports = GetPorts(
+                    catalog,
+                    shelf,
+                    active,
+                    finder,
+                    lambda: announced.append(1),
+                    recorder=Recorder(catalog),
+                )
                 yield Peer(swarm, catalog, shelf, dht, ports, plane, announced)

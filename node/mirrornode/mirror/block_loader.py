@@ -24,6 +24,7 @@ from mirrornode.errors import (
     NoProviders,
     SourceRefused,
 )
+from mirrornode.events import SourceState
 from mirrornode.mirror.told import told
 
 if TYPE_CHECKING:
@@ -81,6 +82,16 @@ class BlockLoader:
     def note_failure(self, source_id: str, reason: str) -> None:
         """Keep why a source brought nothing, for whoever asks in the end."""
         self.failures[source_id] = reason
+
+    def states(self) -> list[SourceState]:
+        """Return what each source did for the walk; how long it took is not measured."""
+        found = []
+        for source_id in dict.fromkeys([*self.bytes_by_source, *self.failures]):
+            reason = self.failures.get(source_id, "")
+            failures = int(reason not in ("", LACKS_IT))
+            count = self.bytes_by_source.get(source_id, 0)
+            found.append(SourceState(source_id, "idle", count, 0.0, reason, failures=failures))
+        return found
 
     @property
     def has_sources(self) -> bool:

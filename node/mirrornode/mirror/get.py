@@ -31,17 +31,17 @@ from mirrornode.errors import (
 from mirrornode.events import Event, GetProgress, Got, Note, SourceState
 from mirrornode.mirror.block_loader import BlockLoader
 from mirrornode.mirror.finish import finish_tree
-from mirrornode.mirror.mirror_choice import MirrorChoice
-from mirrornode.mirror.mirror_score import mirror_key
+from mirrornode.mirror.mirror_memory import choose_mirrors, remember_mirrors
 from mirrornode.mirror.on_disk import OnDisk, impossible_paths, local_offer, look_at_outputs
 from mirrornode.mirror.one_transfer import SharedOffers
 from mirrornode.mirror.rebuild import rebuild
 from mirrornode.mirror.record import record_files
+from mirrornode.mirror.recording import Recorder
 from mirrornode.mirror.source_feed import SourceFeed
 from mirrornode.mirror.target import Target, choose_output, parse_target
 from mirrornode.mirror.tree_writer import make_folders
 from mirrornode.mirror.unfinished import why_unfinished
-from mirrornode.sources.web import public_url, split_url
+from mirrornode.sources.web import public_url
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.manifest import Manifest, make_manifest
 from mirrornode.transfer.outputs import OutputFile, lay_out
@@ -51,6 +51,7 @@ from mirrornode.transfer.space import check_space
 
 if TYPE_CHECKING:
     from mirrornode.mirror.active import ActiveTransfers
+    from mirrornode.mirror.mirror_choice import MirrorChoice
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.routing.find import Finder
     from mirrornode.sources.ports import Pace
@@ -75,6 +76,7 @@ class GetRequest:
         download_limit: Bytes a second for this one alone, besides the node's limit; 0 = none.
         weights: How much mirrors are preferred, by URL; 1 where it is absent, 0 = last resort.
         called: What the output is called when there is no destination; "" for the target's name.
+        kind: What it is recorded as, see `Download.kind`.
     """
 
     target: str
@@ -86,6 +88,7 @@ class GetRequest:
     download_limit: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
     called: str = ""
+    kind: str = "get"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class GetPorts:
     Attributes:
         announce: Wakes the announcer.
         pace: How fast all transfers of the node may receive; None = no limit.
+        recorder: Keeps account of all downloads.
     """
 
     catalog: Catalog
@@ -103,6 +107,7 @@ class GetPorts:
     finder: Finder
     announce: Callable[[], None]
     pace: Pace | None = None
+    recorder: Recorder = field(default_factory=Recorder)
 
 
 async def get(ports: GetPorts, request: GetRequest, emit: Callable[[Event], None]) -> Got:
@@ -145,46 +150,34 @@ class _WrongRoot(Exception):
         self.is_lie = is_lie
 
 
-def _choose_mirrors(
-    catalog: Catalog, urls: Sequence[str], weights: Mapping[str, float]
-) -> MirrorChoice:
-    for url in urls:
-        split_url(url)  # refuses what is none
-    history = catalog.mirror_uses({mirror_key(url) for url in urls})
-    return MirrorChoice.of(urls, weights, history, time.time())
-
-
 class _Get:
     """One run of `get`, for one caller or for several."""
 
     def __init__(self, ports: GetPorts, request: GetRequest, emit: Callable[[Event], None]) -> None:
         self._ports = ports
         self._request = request
-        self._emit = emit
+        self._hear = emit
         self._began = time.monotonic()
         self._target = parse_target(request.target, request.called)
+        self._recording = ports.recorder.recording(request.kind, str(self._target))
         catalog = ports.catalog
         self._loader = BlockLoader(ports.shelf.read_block, catalog.put_blocks, request.timeout_s)
         self._choices: list[MirrorChoice] = []
-        self.feed = SourceFeed(ports.finder, self._target.cid, self._loader, emit)
+        self.feed = SourceFeed(ports.finder, self._target.cid, self._loader, self._emit)
         self._pace = pace_of(request.download_limit, ports.pace)
         self._sha256: bytes | None = None  # of the whole file, when that is what was asked for
         self._named_root: Cid | None = None  # what peers say that file's root is
         self._addresses = {*request.peers, *request.mirrors}
 
-    def remember_mirrors(self) -> None:
-        """Add to the history of mirrors how they did; blocking."""
-        try:
-            spent_s, now = self._elapsed(), time.time()
-            uses = [use for choice in self._choices for use in choice.uses(spent_s, now)]
-            if uses:
-                self._ports.catalog.note_mirror_uses(uses)
-        except MirrorError as exc:
-            # It must not hide how the `get` itself ended.
-            log.warning("mirrors not remembered reason=%s", exc)
-
     async def run(self) -> Got:
         """Find sources and bring the target; for `SharedGets`."""
+        async with self._recording as recording:
+            got = await self._run()
+            recording.root, recording.size_bytes = got.cid, got.size_bytes
+            recording.resumed_bytes = got.resumed_bytes
+            return got
+
+    async def _run(self) -> Got:
         request = self._request
         mirrors = await self._choose(request.mirrors)
         feeding = asyncio.create_task(self.feed.run(request.peers, mirrors))
@@ -200,11 +193,18 @@ class _Get:
             # Break off what threads are still waiting for, so that nobody waits for them.
             self._loader.close()
             await asyncio.gather(feeding, work, return_exceptions=True)
-            await asyncio.shield(asyncio.to_thread(self.remember_mirrors))
+            self._recording.note(self._loader, self._loader.states())
+            for source_id, reason in self._loader.bad_sources.items():
+                self._recording.blame(source_id, reason)
+            await asyncio.shield(
+                asyncio.to_thread(
+                    remember_mirrors, self._ports.catalog, self._choices, self._elapsed()
+                )
+            )
 
     async def _choose(self, urls: Sequence[str]) -> MirrorChoice:
         catalog, weights = self._ports.catalog, self._request.weights
-        choice = await asyncio.to_thread(_choose_mirrors, catalog, urls, weights)
+        choice = await asyncio.to_thread(choose_mirrors, catalog, urls, weights)
         self._choices.append(choice)
         return choice
 
@@ -242,6 +242,7 @@ class _Get:
         impossible = await asyncio.to_thread(impossible_paths, output, entries)
         entries = [entry for entry in entries if entry.path not in impossible]
         manifest = make_manifest(_root_of(entries).cid, entries)
+        self._recording.root, self._recording.out = str(manifest.target), str(output)
         outputs = lay_out(manifest, output)
         self._emit(GetProgress("structure", 0, manifest.size_bytes, 0, 0.0, 0, len(outputs)))
         on_disk = await asyncio.to_thread(self._prepare, manifest, output, outputs)
@@ -380,7 +381,7 @@ class _Get:
             done,
             Journal(catalog),
             resumed_bytes=resumed_bytes,
-            on_progress=self._tell,
+            on_progress=lambda event: self._progressed(session, event),
             check_whole=self._check_whole,
             on_finished=lambda batch: record_files(catalog, batch),
             own_id=f"peer:{self._ports.finder.peer_id}",
@@ -408,12 +409,19 @@ class _Get:
             raise _WrongRoot(ANOTHER_FILE) from exc
         finally:
             active.remove(session)
+            self._recording.note(session, session.sources)
+            self._recording.settle(session)
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
-    def _tell(self, event: Event) -> None:
-        if isinstance(event, GetProgress):
-            self.feed.note_progress(event)
+    def _emit(self, event: Event) -> None:
+        self._recording.follow(event)
+        self._hear(event)
+
+    def _progressed(self, part: object, event: GetProgress) -> None:
+        """Pass on how a transfer does, to whoever goes by it."""
+        self.feed.note_progress(event)
+        self._recording.note(part, event.sources)
         self._emit(event)
 
     def _take(self, sources: Sequence[SourceState]) -> None:
@@ -444,6 +452,7 @@ class _Get:
 
     async def _rebuild(self) -> Got:
         output = self._choose_output(is_file=True)
+        self._recording.out = str(output)
         shown = public_url(self.feed.file_urls[0].url)
         self._emit(Note(f"no peer has the structure; fetching the whole file from {shown}"))
         try:
@@ -452,8 +461,9 @@ class _Get:
                 self._target.cid,
                 output,
                 self.feed.file_urls,
-                self._tell,
+                lambda event: self._progressed("rebuild", event),
                 pace=self._pace,
+                note=lambda states: self._recording.note("rebuild", states),
             )
         except SourceError as exc:
             self._take([SourceState(exc.source_id, "failed", 0, 0.0, str(exc))])

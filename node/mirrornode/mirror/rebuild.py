@@ -31,7 +31,7 @@ from mirrornode.errors import (
     SourceGone,
     SourceRefused,
 )
-from mirrornode.events import Event, GetProgress, SourceState
+from mirrornode.events import GetProgress, SourceState
 from mirrornode.mirror.told import told
 from mirrornode.sources.refusal import refusal
 from mirrornode.sources.web import WEB_HEADERS, WebConnection
@@ -88,13 +88,15 @@ async def rebuild(
     cid: Cid,
     output: Path,
     sources: Sequence[HttpFileSource],
-    emit: Callable[[Event], None],
+    emit: Callable[[GetProgress], None],
     pace: Pace | None = None,
+    note: Callable[[Sequence[SourceState]], None] | None = None,
 ) -> Rebuilt:
     """Fetch the file, prove it against `cid`, give it its name and record it.
 
     Args:
         pace: How fast to receive; None = no limit.
+        note: Told at the end, however it ends, what each source did.
 
     Raises:
         SourceError: No URL delivered the whole.
@@ -109,6 +111,9 @@ async def rebuild(
         fetch.stop()
         await asyncio.gather(task, return_exceptions=True)
         raise
+    finally:
+        if note is not None:
+            note(fetch.states(0.0))
     return Rebuilt(fetch.position, fetch.resumed_bytes, dict(fetch.bytes_by_source))
 
 
@@ -125,6 +130,49 @@ def _fetch_and_prove(catalog: Catalog, fetch: _Fetch) -> None:
             return
 
 
+@dataclass(slots=True)
+class _Asked:
+    """What one URL has done; see `SourceState`."""
+
+    received_bytes: int = 0
+    busy_s: float = 0.0
+    since: float | None = None  # when it was last asked, None when it is left alone
+    first_byte_s: float | None = None
+    rtt_s: float | None = None
+    failures: int = 0
+    reason: str = ""
+
+    def answered(self, connection: WebConnection) -> None:
+        if self.first_byte_s is None and self.since is not None:
+            self.first_byte_s = time.monotonic() - self.since
+        self.rtt_s = connection.round_trip_s
+
+    def failed(self, failure: SourceError) -> str:
+        self.failures += 1
+        self.reason = str(failure)
+        return self.reason
+
+    def left(self) -> None:
+        if self.since is not None:
+            self.busy_s += time.monotonic() - self.since
+        self.since = None
+
+    def state(self, source_id: str, rate: float) -> SourceState:
+        is_active = self.since is not None
+        busy_s = self.busy_s + (time.monotonic() - self.since if self.since is not None else 0.0)
+        return SourceState(
+            source_id,
+            "active" if is_active else "idle",
+            self.received_bytes,
+            rate if is_active else 0.0,
+            self.reason,
+            self.first_byte_s,
+            self.rtt_s,
+            busy_s,
+            self.failures,
+        )
+
+
 class _Fetch:
     """Brings one URL's bytes into the part file, in order, from a thread."""
 
@@ -133,7 +181,7 @@ class _Fetch:
         cid: Cid,
         output: Path,
         sources: Sequence[HttpFileSource],
-        emit: Callable[[Event], None],
+        emit: Callable[[GetProgress], None],
         pace: Pace | None,
     ) -> None:
         self.part = Path(part_text(os.fspath(output), ".whole.part"))
@@ -149,6 +197,7 @@ class _Fetch:
         self._connection: WebConnection | None = None
         self._versions: dict[str, str | None] = {}  # by source: each has tags of its own
         self._rate = Rate()
+        self._asked: dict[str, _Asked] = {}
 
     def stop(self) -> None:
         """End the fetch soon; the part stays."""
@@ -200,6 +249,8 @@ class _Fetch:
             for source in tuple(usable):
                 self.go_on()
                 self._connection = WebConnection(source.source_id, source.moved)
+                tally = self._asked.setdefault(source.source_id, _Asked())
+                tally.since = time.monotonic()
                 if self._pace is not None:
                     self._connection.set_pace(self._pace)
                 try:
@@ -207,15 +258,16 @@ class _Fetch:
                     return
                 except OriginChanged as exc:
                     # Another file, or another version of it: what is there is of no use.
-                    failure, reasons[source.source_id] = exc, str(exc)
+                    failure, reasons[source.source_id] = exc, tally.failed(exc)
                     self._begin_anew(descriptor)
                 except SourceError as exc:
-                    failure, reasons[source.source_id] = exc, str(exc)
+                    failure, reasons[source.source_id] = exc, tally.failed(exc)
                     if isinstance(exc, SourceRefused):
                         rests[source.source_id] = min(exc.retry_after_s or 0.0, MAX_REST_S)
                         if not _is_overload(exc.status):
                             usable.remove(source)
                 finally:
+                    tally.left()
                     self._connection.abort()
         if not reasons:
             raise failure
@@ -228,6 +280,7 @@ class _Fetch:
         url = source.url
         wanted = {"Range": f"bytes={self.position}-"} if self.position else {}
         response = connection.request(url, {**WEB_HEADERS, **wanted})
+        self._asked[source.source_id].answered(connection)
         if response.getheader("Content-Encoding", "identity") not in ("identity", ""):
             raise SourceRefused("compresses the file", source_id=source.source_id)
         version = response.getheader("ETag") or response.getheader("Last-Modified")
@@ -278,19 +331,21 @@ class _Fetch:
             self.position += len(view)
             credit = self.bytes_by_source.get(source.source_id, 0)
             self.bytes_by_source[source.source_id] = credit + len(view)
+            self._asked[source.source_id].received_bytes += len(view)
             now = time.monotonic()
             self._rate.record(len(view), now - last_at)
             last_at = now
             if now - last_shown > PROGRESS_EVERY_S:
                 last_shown = now
-                rate = self._rate.bytes_per_s
-                got = self.position - self.resumed_bytes
-                state = SourceState(source.source_id, "active", got, rate)
+                rate, done = self._rate.bytes_per_s, self.position
+                states = self.states(rate)
                 self.emit(
-                    GetProgress(
-                        "transfer", self.position, total, self.resumed_bytes, rate, sources=(state,)
-                    )
+                    GetProgress("transfer", done, total, self.resumed_bytes, rate, sources=states)
                 )
+
+    def states(self, rate: float) -> tuple[SourceState, ...]:
+        """Return what each source has done; the one at work brings `rate` bytes a second."""
+        return tuple(asked.state(source_id, rate) for source_id, asked in self._asked.items())
 
     def _check_space(self, needed_bytes: int) -> None:
         free = free_bytes(self.part.parent)
@@ -305,7 +360,11 @@ def _is_overload(status: int) -> bool:
 def _prove_and_finish(catalog: Catalog, fetch: _Fetch) -> None:
     """Find the recipe under which the part has the asked root; a part that has none is removed."""
     cid, position = fetch.cid, fetch.position
-    fetch.emit(GetProgress("finishing", position, position, fetch.resumed_bytes, 0.0))
+    fetch.emit(
+        GetProgress(
+            "finishing", position, position, fetch.resumed_bytes, 0.0, sources=fetch.states(0.0)
+        )
+    )
     for recipe, digests, root, inner in _candidates(fetch):
         if root == cid or (cid.codec == RAW and cid.hash_code == SHA2_256
                            and digests.sha256 == cid.digest):  # fmt: skip

@@ -224,3 +224,42 @@ async def test_restart_goes_on_where_the_node_was(tmp_path: Path, hub: StandInHu
         brought = await one.files.bring(revision, file, "", lambda _: None)
         assert sha256_of(brought.path) == file.sha256
     assert hub.file_bytes_sent(BIG) - before < file.size_bytes - 2 * MIB
+
+
+# -- what is recorded ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [BIG, SMALL])
+async def test_file_for_a_client_is_a_download_of_its_own_and_then_a_hit(
+    tmp_path: Path, hub: StandInHub, path: str
+) -> None:
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        revision, file = named(hub, NAME), hub_file(hub, NAME, path)
+        await read_all(await one.files.open(revision, file, ""))
+        await until(lambda: not one.files.recorder.running)
+        await until(lambda: one.peer.catalog.downloads()[0].outcome == "ok")
+        await read_all(await one.files.open(revision, file, ""))
+        (found,) = one.peer.catalog.downloads()
+        assert found.kind == "gateway"
+        assert found.target == f"hf:{NAME}@{revision.commit}/{path}"
+        assert (found.size_bytes, found.received_bytes) == (file.size_bytes, file.size_bytes)
+        (use,) = found.sources
+        assert (use.kind, use.outcome) == ("hub", "ok")
+        assert use.first_byte_s is not None
+        assert use.seconds > 0
+        assert one.files.recorder.asked == {("hub", False): 1, ("hub", True): 1}
+
+
+@pytest.mark.parametrize("path", [BIG, SMALL])
+async def test_origin_that_sent_wrong_bytes_is_recorded_as_such(
+    tmp_path: Path, hub: StandInHub, path: str
+) -> None:
+    hub.corrupt(match=path)
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        file = hub_file(hub, NAME, path)
+        with pytest.raises(CidMismatch):
+            await one.files.bring(named(hub, NAME), file, "", lambda _: None)
+        await until(lambda: one.peer.catalog.downloads()[0].outcome == "failed")
+        (found,) = one.peer.catalog.downloads()
+    assert (found.kind, found.error) == ("hub", "CidMismatch")
+    assert {use.outcome for use in found.sources} == {"wrong"}

@@ -352,3 +352,44 @@ async def test_progress_when_the_origin_is_slow_then_it_is_named_with_its_bytes(
         hub.heal()
         await getting
         assert sources_of(node) == {f"hub:{hub.host}"}
+
+
+async def test_repo_is_one_download_whatever_the_number_of_its_files(
+    tmp_path: Path, hub: StandInHub, repo: HeldRepo
+) -> None:
+    async with hub_node(Room(tmp_path), "one", hub) as node:
+        got = await get_hub(node.parts, node.request(REPO), node.emit)
+        (found,) = node.peer.catalog.downloads()
+        assert (found.kind, found.target, found.root) == ("hub", REPO, got.cid)
+        assert (found.outcome, found.size_bytes) == ("ok", got.size_bytes)
+        assert found.received_bytes == sum(got.bytes_by_source.values())
+        assert [use.kind for use in found.sources] == ["hub"]
+
+
+async def test_repo_when_a_file_does_not_come_then_partial_and_the_rest_counted(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    hub.refuse(404, match="part%201")
+    async with hub_node(Room(tmp_path), "one", hub) as node:
+        with pytest.raises(Incomplete):
+            await get_hub(node.parts, node.request(REPO), node.emit)
+        (found,) = node.peer.catalog.downloads()
+        assert (found.outcome, found.error) == ("partial", "Incomplete")
+        assert 3 * MIB <= found.received_bytes < found.size_bytes
+
+
+async def test_repo_when_stopped_then_what_came_is_recorded(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    hub.hold(after_bytes=2 * MIB, match="safetensors", times=-1)
+    async with hub_node(Room(tmp_path), "one", hub) as node:
+        work = asyncio.create_task(get_hub(node.parts, node.request(REPO), node.emit))
+        recorder = node.parts.files.recorder
+        await until(lambda: recorder.received_bytes()["hub"] >= MIB)
+        assert [running.live()["target"] for running in recorder.running] == [REPO]
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        (found,) = node.peer.catalog.downloads()
+        assert (found.outcome, found.error) == ("cancelled", "")
+        assert MIB <= found.received_bytes < found.size_bytes
+    hub.heal()

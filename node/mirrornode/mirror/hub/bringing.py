@@ -28,7 +28,6 @@ from mirrornode.errors import (
     SourceError,
     SourceGone,
 )
-from mirrornode.events import Event, GetProgress, SourceState
 from mirrornode.mirror.block_loader import BlockLoader
 from mirrornode.mirror.claims import choose_leader
 from mirrornode.mirror.hub.prefix_hash import PrefixHash, WholeDigests
@@ -42,12 +41,15 @@ from mirrornode.transfer.manifest import Manifest, make_manifest
 from mirrornode.transfer.outputs import OutputFile
 from mirrornode.transfer.session import HOPELESS_S, Offer, TransferSession
 from mirrornode.transfer.space import check_space
+from mirrornode.transfer.worker import WRONG_BYTES
 from mirrornode.wire.ticket import ARRIVING_PATH
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
+    from mirrornode.events import GetProgress, SourceState
     from mirrornode.mirror.claims import Claim
     from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.recording import Recording
     from mirrornode.routing.find import Found
     from mirrornode.sources.hub_origin import HubFileSource
     from mirrornode.sources.ports import Source
@@ -111,6 +113,8 @@ class Bringing:
         origins: Sequence[HubFileSource],
         *,
         attempt: Attempt,
+        recording: Recording,
+        follow: Callable[[GetProgress], None],
         asks_peers: bool,
         is_read: bool,
         on_mismatch: Callable[[], None],
@@ -121,6 +125,8 @@ class Bringing:
         Args:
             shows: Others may know that the file is fetched: it is everybody's.
             attempt: The first; readers may be waiting on it already.
+            recording: What the sources do is noted there.
+            follow: Told how the transfer stands, a few times a second.
             on_mismatch: Called when bytes that may have been passed on were wrong; blocking.
             origins: The file at each origin that may be asked, best first.
             is_read: Somebody reads along from the start, so that the order counts.
@@ -139,6 +145,8 @@ class Bringing:
         self._bad_roots: set[Cid] = set()
         self._cid = hub_cid(file)
         self._on_mismatch = on_mismatch
+        self._recording = recording
+        self._follow = follow
         self._shows = shows
         self._claim: Claim | None = None
         self._nearby: Sequence[Found] = ()  # what connected peers have said last
@@ -304,7 +312,8 @@ class Bringing:
         except CidMismatch:
             if not self._is_mixed:
                 self._origins.remove(origin)
-                self.bad_sources[origin.source_id] = "sent wrong bytes"
+                self.bad_sources[origin.source_id] = WRONG_BYTES
+                self._recording.blame(origin.source_id, WRONG_BYTES)
             raise
 
     async def _from_alone(
@@ -359,7 +368,7 @@ class Bringing:
             found,
             journal,
             resumed_bytes=resumed_bytes,
-            on_progress=self._progressed,
+            on_progress=lambda event: self._progressed(session, event),
             check_whole=check_whole,
             on_finished=lambda _: None,
             in_order=self._is_read,
@@ -372,6 +381,8 @@ class Bringing:
         try:
             yield session, follower
         finally:
+            self._recording.note(session, session.sources)
+            self._recording.settle(session)
             follower.stop()
 
     async def _run(
@@ -387,9 +398,10 @@ class Bringing:
         if outcome.unfinished:
             raise _why_unfinished(self.file, outcome.sources)
 
-    def _progressed(self, event: Event) -> None:
-        if isinstance(event, GetProgress):
-            self.progress = event
+    def _progressed(self, session: TransferSession, event: GetProgress) -> None:
+        self.progress = event
+        self._recording.note(session, event.sources)
+        self._follow(event)
 
 
 def _prepare(journal: Journal, output: OutputFile) -> bytearray:

@@ -37,17 +37,21 @@ from mirrornode.store.records import FileRecord
 from mirrornode.store.stamps import FileStamp, look
 from mirrornode.transfer.outputs import write_error
 from mirrornode.transfer.space import check_space
+from mirrornode.wire.hub import HubTarget
 
 if TYPE_CHECKING:
     from mirrornode.events import GetProgress
     from mirrornode.mirror.get import GetPorts
     from mirrornode.mirror.hub.named import Named
+    from mirrornode.mirror.recording import Recording
     from mirrornode.sources.hub_origin import HubFileSource, Origins
     from mirrornode.wire.hub import HubFile
 
 log = logging.getLogger(__name__)
 
 FOLDER_NAME = "hub"
+HUB_FACE = "hub"
+HUB_KIND, GATEWAY_KIND = "hub", "gateway"  # of downloads: for a `get`, for a client of the endpoint
 MAX_TRANSFERS = 64
 MAX_SMALL = 32
 PROGRESS_EVERY_S = 0.2
@@ -69,8 +73,11 @@ class Brought:
 class _Sharing:
     """A file on its way, and whether an open repo has asked for it."""
 
-    def __init__(self, attempt: Attempt, *, asks_peers: bool, is_read: bool) -> None:
+    def __init__(
+        self, attempt: Attempt, account: Recording | None, *, asks_peers: bool, is_read: bool
+    ) -> None:
         self.first = attempt
+        self.account = account  # of the `get` that began it; None for one of its own
         self.bringing: Bringing | None = None
         self.asks_peers = asks_peers  # the hash of a private file is not spoken of
         self.is_read = is_read
@@ -97,9 +104,19 @@ class _Sharing:
         session = self.attempt.session
         return session.board.snapshot(()).done_bytes if session is not None else 0
 
+    def follow(self, recording: Recording, progress: GetProgress) -> None:
+        """Let a recording of its own show how it stands; that of a `get` is about more."""
+        if self.account is None:
+            recording.follow(progress)
+
     @property
     def attempt(self) -> Attempt:
         return self.bringing.attempt if self.bringing is not None else self.first
+
+
+Bring = Callable[
+    [_Sharing, "Recording", "HubFile", Path, "list[HubFileSource]"], Coroutine[None, None, None]
+]
 
 
 class HubFiles:
@@ -114,6 +131,7 @@ class HubFiles:
         self._publishing: set[str] = set()
         self._slots = asyncio.Semaphore(MAX_TRANSFERS)
         self._small_slots = asyncio.Semaphore(MAX_SMALL)
+        self.recorder = ports.recorder
 
     async def open(self, named: Named, file: HubFile, token: str) -> HubBody:
         """Return the file for reading, from this disk or while it arrives.
@@ -128,16 +146,28 @@ class HubFiles:
         found = await self._find_for(named, file)
         if found is not None:
             with contextlib.suppress(FileChanged):
-                return HubBody.of_file(found, restarts_ranges=restarts)
+                body = HubBody.of_file(found, restarts_ranges=restarts)
+                self.recorder.note_asked(HUB_FACE, is_hit=True)
+                return body
+        self.recorder.note_asked(HUB_FACE, is_hit=False)
         sharing = await self._join(named, file, token, is_read=True)
         sharing.is_streamed = True
         return HubBody.of_attempt(sharing.attempt, file.size_bytes, restarts_ranges=restarts)
 
-    async def _join(self, named: Named, file: HubFile, token: str, *, is_read: bool) -> _Sharing:
+    async def _join(
+        self,
+        named: Named,
+        file: HubFile,
+        token: str,
+        *,
+        is_read: bool,
+        account: Recording | None = None,
+    ) -> _Sharing:
         """Return the transfer of a file, started if there is none.
 
         Args:
             is_read: Somebody will read it from its start while it arrives.
+            account: What a transfer that is started is recorded in; None for its own.
         """
         is_open = await self._is_open(named, file)
         while (
@@ -145,12 +175,17 @@ class HubFiles:
         ):
             await asyncio.wait([sharing.task])
         if sharing is None:
-            sharing = self._start(named, file, token, is_read)
+            sharing = self._start(named, file, token, is_read, account)
         sharing.is_open = sharing.is_open or is_open
         return sharing
 
     async def bring(
-        self, named: Named, file: HubFile, token: str, progress: Callable[[int], None]
+        self,
+        named: Named,
+        file: HubFile,
+        token: str,
+        progress: Callable[[int], None],
+        account: Recording | None = None,
     ) -> Brought:
         """Bring a file, unless it is here, and tell where it lies.
 
@@ -158,6 +193,7 @@ class HubFiles:
 
         Args:
             progress: Told now and then how many bytes of the file are here.
+            account: Of the download that this file is a part of; None when it is one itself.
 
         Raises:
             MirrorError: As `HubBody.wait`.
@@ -166,7 +202,7 @@ class HubFiles:
         if here is not None:
             progress(file.size_bytes)
             return Brought(here, {}, {})
-        sharing = await self._join(named, file, token, is_read=False)
+        sharing = await self._join(named, file, token, is_read=False, account=account)
         sharing.bringers += 1
         try:
             while not sharing.ended.done():
@@ -263,7 +299,9 @@ class HubFiles:
 
     # -- bringing --------------------------------------------------------------------------------
 
-    def _start(self, named: Named, file: HubFile, token: str, is_read: bool) -> _Sharing:
+    def _start(
+        self, named: Named, file: HubFile, token: str, is_read: bool, account: Recording | None
+    ) -> _Sharing:
         output = self.folder / file.etag[:2] / file.etag
         # A large file that is everybody's is asked for without a name: the transfer is shared and
         # long, and a token that is wrong or runs out must not end it for the others.
@@ -273,14 +311,41 @@ class HubFiles:
             origin.file_source(named.repo, named.commit, file, shown)
             for origin in self._origins.in_order()
         ]
-        sharing = _Sharing(Attempt(output), asks_peers=not named.needs_grant, is_read=is_read)
+        asks_peers = not named.needs_grant
+        sharing = _Sharing(Attempt(output), account, asks_peers=asks_peers, is_read=is_read)
         bring = self._bring_small if file.size_bytes <= SMALL_FILE_BYTES else self._bring
         self._sharing[file.etag] = sharing
-        sharing.task = self._spawn(bring(sharing, file, output, origins))
+        sharing.task = self._spawn(self._recorded(bring, sharing, named, file, output, origins))
         return sharing
 
+    async def _recorded(
+        self,
+        bring: Bring,
+        sharing: _Sharing,
+        named: Named,
+        file: HubFile,
+        output: Path,
+        origins: list[HubFileSource],
+    ) -> None:
+        """Run `bring`, in the account of the `get` that began it or in one of its own."""
+        if sharing.account is not None:
+            await bring(sharing, sharing.account, file, output, origins)
+            return
+        kind = GATEWAY_KIND if sharing.is_read else HUB_KIND
+        target = str(HubTarget(named.repo, named.commit, file.path))
+        async with self.recorder.recording(kind, target) as own:
+            own.root, own.size_bytes, own.out = str(hub_cid(file)), file.size_bytes, str(output)
+            await bring(sharing, own, file, output, origins)
+            if sharing.attempt.failure is not None:
+                own.fail(sharing.attempt.failure)
+
     async def _bring(
-        self, sharing: _Sharing, file: HubFile, output: Path, origins: list[HubFileSource]
+        self,
+        sharing: _Sharing,
+        recording: Recording,
+        file: HubFile,
+        output: Path,
+        origins: list[HubFileSource],
     ) -> None:
         bringing = Bringing(
             self._ports,
@@ -288,6 +353,8 @@ class HubFiles:
             output,
             origins,
             attempt=sharing.first,
+            recording=recording,
+            follow=lambda progress: sharing.follow(recording, progress),
             asks_peers=sharing.asks_peers,
             is_read=sharing.is_read,
             on_mismatch=lambda: self._ports.catalog.mark_poisoned(file.etag, time.time()),
@@ -304,12 +371,19 @@ class HubFiles:
                 await asyncio.to_thread(self._keep, file, arrived, sharing.is_open)
 
     async def _bring_small(
-        self, sharing: _Sharing, file: HubFile, output: Path, origins: list[HubFileSource]
+        self,
+        sharing: _Sharing,
+        recording: Recording,
+        file: HubFile,
+        output: Path,
+        origins: list[HubFileSource],
     ) -> None:
         async with self._ending(sharing, file), self._small_slots:
             if await asyncio.to_thread(self._adopt_finished, file, output):
                 return
-            small = await bring_small(self._ports, file, origins, asks_peers=sharing.asks_peers)
+            small = await bring_small(
+                self._ports, file, origins, recording, asks_peers=sharing.asks_peers
+            )
             if small.content:
                 sharing.bytes_by_source = {small.source_id: len(small.content)}
             await asyncio.to_thread(_write_small, output, small.content)

@@ -33,6 +33,7 @@ from mirrornode.wire.hub import parse_hub_target
 
 if TYPE_CHECKING:
     from mirrornode.mirror.hub.named import Named
+    from mirrornode.mirror.recording import Recording
     from mirrornode.wire.hub import HubFile, HubTarget
 
 LARGE_AT_ONCE = 3  # each uses several connections of each source
@@ -52,6 +53,7 @@ class HubGetRequest:
         cache: The cache folder of the Hub's clients.
         include: Patterns of paths, see `chosen_files`.
         peers: Multiaddrs of nodes to dial besides those that are found.
+        kind: What it is recorded as, see `Download.kind`.
     """
 
     target: str
@@ -62,6 +64,7 @@ class HubGetRequest:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
+    kind: str = "hub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +86,39 @@ async def get_hub(parts: HubParts, request: HubGetRequest, emit: Callable[[Event
 
     Cancelling ends what only this `get` is fetching; the same request goes on from there.
     """
-    began = time.monotonic()
     target = parse_hub_target(request.target)
+    async with parts.files.recorder.recording(request.kind, str(target)) as recording:
+
+        def tell(event: Event) -> None:
+            recording.follow(event)
+            emit(event)
+
+        got = await _get(parts, request, target, recording, tell)
+        recording.root, recording.size_bytes = got.cid, got.size_bytes
+        recording.resumed_bytes = got.resumed_bytes
+        return got
+
+
+async def _get(
+    parts: HubParts,
+    request: HubGetRequest,
+    target: HubTarget,
+    recording: Recording,
+    emit: Callable[[Event], None],
+) -> Got:
+    began = time.monotonic()
     emit(GetProgress("finding", 0, 0, 0, 0.0))
     named, tree = await _look_up(parts, target, request)
     if named.warning:
         emit(Note(named.warning, "warning"))
     wanted = chosen_files(tree, named, target.path, request.include, request.exclude)
     destination = _destination(parts, request, target, named, is_file=target.path in wanted)
-    bringing = _Bringing(parts, named, request.token, _by_content(wanted), destination, emit)
+    recording.root = str(replace(target, revision=named.commit))
+    recording.size_bytes = sum(file.size_bytes for file in wanted.values())
+    recording.out = str(destination.shown)
+    bringing = _Bringing(
+        parts, named, request.token, _by_content(wanted), destination, recording, emit
+    )
     await bringing.run()
     bringing.raise_failures()
     await asyncio.to_thread(destination.finish)
@@ -140,6 +167,7 @@ class _Bringing:
         token: str,
         wanted: Sequence[Wanted],
         destination: Destination,
+        recording: Recording,
         emit: Callable[[Event], None],
     ) -> None:
         self._parts = parts
@@ -147,6 +175,7 @@ class _Bringing:
         self._token = token
         self._wanted = wanted
         self._destination = destination
+        self._recording = recording
         self._emit = emit
         self._here: dict[str, int] = {}  # bytes by ETag, of whatever is not in its place yet
         self._done: set[str] = set()
@@ -247,7 +276,9 @@ class _Bringing:
             if (standing := self._parts.files.on_its_way(file)) is not None:
                 self._resumed[file.etag] = standing.resumed_bytes
 
-        brought = await self._parts.files.bring(self._named, file, self._token, here)
+        brought = await self._parts.files.bring(
+            self._named, file, self._token, here, self._recording
+        )
         fetched = sum(brought.bytes_by_source.values())
         self._resumed[file.etag] = max(0, file.size_bytes - fetched)
         self._fetched.update(brought.bytes_by_source)

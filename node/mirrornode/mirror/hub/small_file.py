@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirrornode.content.cid import Cid
@@ -23,13 +24,16 @@ from mirrornode.errors import (
     OriginAway,
     SourceError,
 )
+from mirrornode.events import SourceState
 from mirrornode.mirror.block_loader import BlockLoader
 from mirrornode.sources.peer import PeerSource
 from mirrornode.transfer.manifest import ManifestFile
+from mirrornode.transfer.worker import WRONG_BYTES
 from mirrornode.wire.hub import new_git_blob_sha1
 
 if TYPE_CHECKING:
     from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.recording import Recording
     from mirrornode.sources.hub_origin import HubFileSource
     from mirrornode.wire.hub import HubFile
 
@@ -67,9 +71,17 @@ def is_right(file: HubFile, content: bytes) -> bool:
 
 
 async def bring_small(
-    ports: GetPorts, file: HubFile, origins: Sequence[HubFileSource], *, asks_peers: bool
+    ports: GetPorts,
+    file: HubFile,
+    origins: Sequence[HubFileSource],
+    recording: Recording,
+    *,
+    asks_peers: bool,
 ) -> SmallFile:
     """Return a file of at most `SMALL_FILE_BYTES`.
+
+    Args:
+        recording: What the sources do is noted there.
 
     Raises:
         CidMismatch: Only wrong bytes were to be had.
@@ -78,22 +90,23 @@ async def bring_small(
     if not file.size_bytes and is_right(file, b""):
         return SmallFile(b"", "")
     failure: MirrorError = OriginAway(f"no origin or peer can be asked for {file.path}")
-    if asks_peers and (found := await _from_peers(ports, file)) is not None:
+    if asks_peers and (found := await _from_peers(ports, file, recording)) is not None:
         return found
     for origin in origins:
         try:
-            content = await asyncio.to_thread(_from_origin, origin, file)
+            content = await asyncio.to_thread(_from_origin, origin, file, recording)
         except SourceError as exc:
             failure = exc
             continue
         if is_right(file, content):
             return SmallFile(content, origin.source_id)
         log.warning("origin sent wrong bytes origin=%s etag=%s", origin.source_id, file.etag)
+        recording.blame(origin.source_id, WRONG_BYTES)
         failure = CidMismatch(hub_cid(file), f"sent by {origin.source_id}")
     raise failure
 
 
-async def _from_peers(ports: GetPorts, file: HubFile) -> SmallFile | None:
+async def _from_peers(ports: GetPorts, file: HubFile, recording: Recording) -> SmallFile | None:
     cid = hub_cid(file)
     for found in await ports.finder.ask_connected([cid], PEERS_ANSWER_S):
         if not found.ticket.holdings:
@@ -101,6 +114,7 @@ async def _from_peers(ports: GetPorts, file: HubFile) -> SmallFile | None:
         source = PeerSource(found.peer_id, found.ticket, near_host=found.near_host)
         loader = BlockLoader(ports.shelf.read_block, lambda _: None, BLOCK_TIMEOUT_S)
         loader.add_source(source)
+        began = time.monotonic()
         try:
             file_map = await run_walk_async(walk_file(found.ticket.holdings[0].root), loader.load)
         except MirrorError as exc:
@@ -108,23 +122,37 @@ async def _from_peers(ports: GetPorts, file: HubFile) -> SmallFile | None:
             continue
         finally:
             loader.close()
+            busy_s = time.monotonic() - began
+            recording.note(loader, [replace(state, busy_s=busy_s) for state in loader.states()])
+            recording.settle(loader)
         content = file_map.inner_root_bytes
         if content is not None and is_right(file, content):
             return SmallFile(content, source.source_id)
     return None
 
 
-def _from_origin(origin: HubFileSource, file: HubFile) -> bytes:
+def _from_origin(origin: HubFileSource, file: HubFile, recording: Recording) -> bytes:
     """Return what the origin sends for a file, unverified. Blocking."""
+    began = time.monotonic()
+    state = SourceState(origin.source_id, "failed", 0, 0.0, failures=1)
     content = bytearray(file.size_bytes)
     whole = ManifestFile(file.path, hub_cid(file), unhashed_map(hub_cid(file), len(content)), 0)
     lane = origin.open_lane()
     try:
         lane.begin(whole, 0, whole.map.leaves)
+        first_byte_s = time.monotonic() - began
+        state = replace(state, first_byte_s=first_byte_s, rtt_s=lane.round_trip_s)
         view = memoryview(content)
         for start, length in zip(whole.map.starts, whole.map.lengths, strict=True):
             lane.read_leaf(view[start : start + length])
         lane.end()
+        state = replace(state, state="idle", received_bytes=len(content), failures=0)
+    except SourceError as exc:
+        state = replace(state, reason=str(exc))
+        raise
     finally:
         lane.abort()
+        part = object()
+        recording.note(part, [replace(state, busy_s=time.monotonic() - began)])
+        recording.settle(part)
     return bytes(content)
