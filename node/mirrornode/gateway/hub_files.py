@@ -115,12 +115,32 @@ class HubFileFace:
             response.content_length = stop - start
             await response.prepare(asked.request)
             try:
-                await _send_body(asked.request, body, start, stop, end, check)
+                await self._send_body(asked.request, body, start, stop, end, check)
             except MirrorError as exc:
                 log.warning("hub file cut repo=%s etag=%s reason=%s", named.repo, file.etag, exc)
                 raise ConnectionResetError("the file cannot be sent to its end") from exc
             await response.write_eof()
             return response
+
+    async def _send_body(
+        self,
+        request: web.Request,
+        body: Body,
+        start: int,
+        stop: int,
+        end: int,
+        check: Callable[[], None],
+    ) -> None:
+        """Send `[start, stop)`, of which the bytes before `end` are there."""
+        while start < stop:
+            if end <= start:
+                end = await body.wait(start)
+            piece_stop = min(end, stop)
+            start = await send_run(
+                request, body.descriptor, start, piece_stop, check, self._ports.note_sent
+            )
+            if start < piece_stop:
+                raise ConnectionResetError("the file shrank while it was sent")
 
 
 async def _first_end(body: Body, start: int, deadline: float) -> int:
@@ -136,19 +156,6 @@ async def _first_end(body: Body, start: int, deadline: float) -> int:
             return await body.wait(start)
     except TimeoutError:
         return start
-
-
-async def _send_body(
-    request: web.Request, body: Body, start: int, stop: int, end: int, check: Callable[[], None]
-) -> None:
-    """Send `[start, stop)`, of which the bytes before `end` are there."""
-    while start < stop:
-        if end <= start:
-            end = await body.wait(start)
-        piece_stop = min(end, stop)
-        start = await send_run(request, body.descriptor, start, piece_stop, check)
-        if start < piece_stop:
-            raise ConnectionResetError("the file shrank while it was sent")
 
 
 def _head(request: web.Request, file: HubFile, headers: CIMultiDict[str]) -> web.Response:

@@ -89,9 +89,11 @@ class HubPorts:
 
     Attributes:
         check_licence: Raises `LicenceRefused` when the files of this repo are not for this node.
+        note_sent: Told the bytes of files as they go out.
     """
 
     names: Names
     access: Access
     files: Files
     check_licence: Callable[[Named], None]
+    note_sent: Callable[[int], None] = lambda _: None

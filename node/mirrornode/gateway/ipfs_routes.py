@@ -30,15 +30,18 @@ from mirrornode.gateway.ipfs_request import (
     parse_request,
 )
 from mirrornode.gateway.ipfs_sending import MAX_STREAMS, Sender, in_thread_or_drop
+from mirrornode.transfer.pacing import GATEWAY
 from mirrornode.wire.hub import parse_hub_path
 
 if TYPE_CHECKING:
     from mirrornode.gateway.ipfs_names import NameResolver, ResolvedName
+    from mirrornode.mirror.recording import Recorder
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.transfer.pacing import Uploads
 
 ANSWER_TIMEOUT_S = 30.0  # to decide, and to resolve a name; what is sent then is bound by stalls
 MAX_RECORD_BYTES = 10 * 1024  # IPNS: larger records are invalid
+COUNTED = frozenset({200, 206, 304, 404})  # other answers do not say whether content is here
 MIN_NAME_LETTERS = 40  # keys have 46 and more, domains a dot
 
 R = TypeVar("R", Answer, Stream)
@@ -57,6 +60,7 @@ class IpfsRoutes:
         *,
         otherwise: Handler | None = None,
         max_streams: int = MAX_STREAMS,
+        recorder: Recorder | None = None,
     ) -> None:
         """Prepare.
 
@@ -64,7 +68,9 @@ class IpfsRoutes:
             names: Resolves `/ipns/`; without it no such path is answered.
             otherwise: Answers what only looks like ours, a file of an organisation of the Hub
                 that is called "ipfs" or "ipns".
+            recorder: Counts what was asked for, and whether it was here; None: nobody does.
         """
+        self._recorder = recorder
         self._answers = IpfsAnswers(shelf)
         self._sender = Sender(ContentAnswers(shelf), uploads, max_streams=max_streams)
         self._names = names
@@ -92,14 +98,22 @@ class IpfsRoutes:
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
                     reply = await self._reply(asked)
                 if isinstance(reply, Stream):
-                    return await self._sender.stream(request, _with_cors(reply))
+                    sent = await self._sender.stream(request, _with_cors(reply))
+                    self._count(request, reply.status)
+                    return sent
             except TimeoutError as exc:
                 raise Refused(504, f"no answer within {ANSWER_TIMEOUT_S:g} s") from exc
             except MirrorError as exc:
                 raise refused_for(exc) from exc
         except Refused as exc:
             reply = answer_of(exc)
+        self._count(request, reply.status)
         return await self._sender.send(request, _with_cors(reply))
+
+    def _count(self, request: web.Request, status: int) -> None:
+        """Count an answer that tells whether content is here."""
+        if self._recorder is not None and request.method == "GET" and status in COUNTED:
+            self._recorder.note_asked(GATEWAY, is_hit=status != 404)
 
     async def _reply(self, asked: IpfsRequest) -> Reply:
         if asked.namespace == "ipns":

@@ -23,6 +23,7 @@ from mirrornode.gateway.ipfs_reply import FilePart, Piece, Stream
 from mirrornode.gateway.ipfs_request import Refused
 from mirrornode.gateway.sending import STALL_S, send_run
 from mirrornode.transfer.limit import SMALL_BYTES
+from mirrornode.transfer.pacing import GATEWAY
 
 if TYPE_CHECKING:
     from mirrornode.gateway.answers import Answer, ContentAnswers
@@ -52,7 +53,7 @@ class Sender:
         host = _paced_host(request) if self._uploads.piece_bytes else None
         if answer.file is None and host is None:
             if request.method != "HEAD":
-                self._uploads.note_sent(answer.size_bytes)
+                self._note_sent(answer.size_bytes)
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         try:
             headers = {**answer.headers}
@@ -140,16 +141,20 @@ class Sender:
                 await self._send_file(request, piece.file, start, part_stop)
             else:
                 await _write(response, memoryview(piece)[start:part_stop])
-            self._uploads.note_sent(part_stop - start)
+                self._note_sent(part_stop - start)
             start = part_stop
 
     async def _send_file(
         self, request: web.Request, opened: OpenFile, start: int, stop: int
     ) -> None:
         check = functools.partial(self._answers.check_unchanged, opened)
-        if await send_run(request, opened.descriptor, start, stop, check) < stop:
+        end = await send_run(request, opened.descriptor, start, stop, check, self._note_sent)
+        if end < stop:
             self._answers.withdraw(opened)
             raise ConnectionResetError("the file shrank while it was sent")
+
+    def _note_sent(self, size_bytes: int) -> None:
+        self._uploads.note_sent(size_bytes, GATEWAY)
 
 
 async def _write(response: web.StreamResponse, data: memoryview) -> None:

@@ -36,6 +36,7 @@ async def send_run(
     start: int,
     stop: int,
     check: Callable[[], None],
+    note_sent: Callable[[int], None] | None = None,
 ) -> int:
     """Send `[start, stop)` of an open file as a part of the request's answer; returns its end.
 
@@ -43,6 +44,7 @@ async def send_run(
         request: Its answer is prepared, with a Content-Length, not compressed.
         descriptor: Read at given offsets only; its position is of no meaning afterwards.
         check: Called before each piece; what it raises ends the sending.
+        note_sent: Told the bytes of each piece that has gone.
 
     Returns:
         `stop`, or the end of the file when that comes first.
@@ -69,6 +71,8 @@ async def send_run(
                 raise ConnectionResetError("the client takes nothing any more") from exc
             if not count:
                 break
+            if note_sent is not None:
+                note_sent(count)
             start += count
     return start
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from mirrornode.transfer.limit import FairTurns, TokenBucket, Turn, piece_bytes
 if TYPE_CHECKING:
     from mirrornode.sources.ports import Pace
 
+PEER_PLANE, GATEWAY, HUB_ENDPOINT = "peer_plane", "gateway", "hub"  # faces that send content
 LOOK_S: Final = 0.1  # how often a lane that waits looks whether it was broken off
 
 
@@ -72,7 +74,7 @@ class Uploads:
         """Begin; a rate of 0 is no limit. With one, turns come only within `pacing`."""
         self._clock = clock
         self._changed = threading.Condition()  # guards all below
-        self._sent_bytes = 0
+        self._sent: Counter[str] = Counter()  # by face
         self._is_closed = False
         lowest = min(filter(None, (rate_bytes_per_s, rate_per_peer)), default=0)
         self._turns = FairTurns(rate_bytes_per_s, rate_per_peer, clock()) if lowest else None
@@ -98,12 +100,18 @@ class Uploads:
     def sent_bytes(self) -> int:
         """Content sent so far, heads and TLS not counted."""
         with self._changed:
-            return self._sent_bytes
+            return self._sent.total()
 
-    def note_sent(self, size_bytes: int) -> None:
-        """Count content that went out; called from any thread."""
+    @property
+    def sent_by_face(self) -> Mapping[str, int]:
+        """As `sent_bytes`, for each face that has sent anything."""
         with self._changed:
-            self._sent_bytes += size_bytes
+            return Counter(self._sent)
+
+    def note_sent(self, size_bytes: int, face: str = PEER_PLANE) -> None:
+        """Count content that went out through a face of this node; called from any thread."""
+        with self._changed:
+            self._sent[face] += size_bytes
 
     def wait(self, peer: str, size_bytes: int, *, is_small: bool) -> None:
         """Block until a piece of a peer's answer may go; called from any thread.
