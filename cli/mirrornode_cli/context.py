@@ -148,7 +148,17 @@ class Names(Protocol):
         """Publish a name no more."""
 
 
-class ClientPort(Work, Names, Cars, Views, Protocol):
+class Past(Protocol):
+    """The client's calls that look back."""
+
+    def history(
+        self, *, since_s: float | None = None, failed: bool = False, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return downloads, the newest first."""
+        ...
+
+
+class ClientPort(Work, Names, Cars, Views, Past, Protocol):
     """`mirrornode.client.Client` as the verbs see it."""
 
 

@@ -215,6 +215,29 @@ class Client(NameCalls, CarCalls):
         """Return how the node of this home is; `running` is False without a daemon."""
         return dict(self._ask("status", {}, None, self._status_here))
 
+    def history(
+        self, *, since_s: float | None = None, failed: bool = False, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return downloads, the newest first: what, from whom, how fast, and how it ended.
+
+        Args:
+            since_s: Only what runs or ended in the last so many seconds; None for all.
+            failed: Only what failed, wholly or in part.
+
+        Raises:
+            TargetError: An option makes no sense.
+        """
+        from mirrornode.gateway.history_verbs import history_when_stopped
+
+        fields = {"since_s": since_s, "failed": failed, "limit": limit}
+        records = self._ask(
+            "history",
+            fields,
+            None,
+            lambda: self._with_catalog(lambda catalog: history_when_stopped(catalog, fields)),
+        )
+        return list(records)
+
     def peers(self) -> list[dict[str, Any]]:
         """Return the peers the daemon is connected to.
 
@@ -480,6 +503,10 @@ class AsyncClient:
     async def unpublish(self, key: str) -> dict[str, Any]:
         """As `Client.unpublish`."""
         return await asyncio.to_thread(self._client.unpublish, key)
+
+    async def history(self, **options: Any) -> list[dict[str, Any]]:
+        """As `Client.history`."""
+        return await asyncio.to_thread(lambda: self._client.history(**options))
 
     async def peers(self) -> list[dict[str, Any]]:
         """As `Client.peers`."""

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,9 @@ from mirrornode.config import (
 from mirrornode.errors import MirrorError, TargetError
 from mirrornode.gateway.certificate import load_or_create_certificate
 from mirrornode.gateway.control import bind_control, make_control
+from mirrornode.gateway.history_verbs import recent
 from mirrornode.gateway.listeners import Address, bind, listening, parse_address
+from mirrornode.gateway.node_numbers import NodeNumbers
 from mirrornode.gateway.opening import GatewayParts, open_gateway
 from mirrornode.gateway.peer_plane import TicketOffice
 from mirrornode.gateway.plane_server import serving
@@ -47,6 +49,7 @@ from mirrornode.mirror.hub.share import CacheSharing
 from mirrornode.mirror.in_thread import in_thread
 from mirrornode.mirror.ipns_parts import NameParts, open_names
 from mirrornode.mirror.ipns_publish import list_publications
+from mirrornode.mirror.recording import open_recorder
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.routing.announce import Announcer
 from mirrornode.routing.delegated import DelegatedRouters
@@ -69,7 +72,6 @@ from mirrornode.wire.control import socket_path
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
     from mirrornode.events import Event
-    from mirrornode.transfer.session import TransferSession
 
 log = logging.getLogger(__name__)
 
@@ -122,10 +124,12 @@ class Node:
             "files": files,
             "size_bytes": size_bytes,
             "served_bytes": self.uploads.sent_bytes,
+            "served_by_face": dict(self.uploads.sent_by_face),
             "limits": dataclasses.asdict(self.config.limits),
             "announcements": {"total": total, "due": due, "ok": ok},
             "names": list_publications(self.catalog),
-            "transfers": [_transfer_status(session) for session in self.ports.active.sessions],
+            "transfers": [running.live() for running in self.ports.recorder.running],
+            **recent(self.ports.recorder),
         }
 
     def peers(self) -> list[dict[str, Any]]:
@@ -176,7 +180,8 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         uploads = stack.enter_context(Uploads(limits.upload, limits.upload_per_peer).pacing())
         peer_plane = await _open_peer_plane(stack, config, shelf, office, uploads, is_short_lived)
         swarm.serve(tickets.PROTOCOL, office.answer, max_request_bytes=tickets.MAX_REQUEST_BYTES)
-        ports = GetPorts(catalog, shelf, active, finder, announcer.wake, pace_of(limits.download))
+        pace, recorder = pace_of(limits.download), open_recorder(catalog, config)
+        ports = GetPorts(catalog, shelf, active, finder, announcer.wake, pace, recorder)
         patience_s = MEET_S if is_short_lived and _may_meet(config) else 0.0
         hub = await _open_hub(stack, config, swarm, ports, patience_s)
         meet = functools.partial(finder.meet, patience_s=patience_s)
@@ -192,8 +197,13 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         )
         gateway = ""
         if not is_short_lived:
+
+            def connected() -> tuple[int, int]:
+                return len(swarm.links()), kad.table_size
+
             lookups = Lookups(swarm, kad, finder)
-            parts = GatewayParts(shelf, uploads, hub, names.resolver, swarm, lookups)
+            numbers = NodeNumbers(catalog, recorder, uploads, connected, __version__)
+            parts = GatewayParts(shelf, numbers, hub, names.resolver, swarm, lookups)
             gateway = await stack.enter_async_context(open_gateway(config, parts))
         sharing = CacheSharing(hub)
         node = Node(
@@ -380,17 +390,6 @@ async def _background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], N
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _transfer_status(session: TransferSession) -> Mapping[str, Any]:
-    snapshot = session.board.snapshot(())
-    return {
-        "target": str(session.manifest.target),
-        "out": str(session.outputs[0].path) if session.outputs else "",
-        "done_bytes": snapshot.done_bytes,
-        "total_bytes": session.manifest.size_bytes,
-        "rate_bytes_per_s": session.rate_bytes_per_s,
-    }
 
 
 def _shown(host: str) -> str:

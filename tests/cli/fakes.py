@@ -79,7 +79,55 @@ STATUS = {
             "done_bytes": 50,
             "total_bytes": 100,
             "rate_bytes_per_s": 10.0,
+            "kind": "get",
+            "seconds": 5.0,
+            "sources": [
+                {
+                    "source_id": "peer:12D3KooWabcdefghijkl",
+                    "kind": "peer",
+                    "state": "active",
+                    "received_bytes": 40,
+                    "rate_bytes_per_s": 10.0,
+                    "rtt_s": 0.0004,
+                    "first_byte_s": 0.002,
+                    "reason": "",
+                }
+            ],
         }
+    ],
+    "last_hour": {"downloads": 0, "outcomes": {}, "received_bytes": 0, "bytes_by_kind": {}},
+    "last_day": {
+        "downloads": 5,
+        "outcomes": {"ok": 4, "failed": 1},
+        "success_ratio": 0.8,
+        "size_bytes": 9_000_000,
+        "received_bytes": 8_000_000,
+        "rate_bytes_per_s": 2_000_000.0,
+        "bytes_by_kind": {"hub": 2_000_000, "peer": 6_000_000},
+        "rtt_by_kind": {"peer": 0.0004},
+    },
+    "hit_ratio": 0.75,
+}
+DOWNLOAD: dict[str, Any] = {
+    "id": 7,
+    "kind": "get",
+    "target": CID,
+    "root": CID,
+    "started_at": 1_700_000_000.0,
+    "ended_at": 1_700_000_004.0,
+    "seconds": 4.0,
+    "size_bytes": 2_000_000,
+    "received_bytes": 2_000_000,
+    "resumed_bytes": 0,
+    "rate_bytes_per_s": 500_000.0,
+    "outcome": "ok",
+    "error": "",
+    "reason": "",
+    "sources": [
+        {"source_id": "peer:a", "kind": "peer", "received_bytes": 1_000_000},
+        {"source_id": "hub:x", "kind": "hub", "received_bytes": 400_000},
+        {"source_id": "peer:b", "kind": "peer", "received_bytes": 600_000},
+        {"source_id": "http:y", "kind": "http", "received_bytes": 0},
     ],
 }
 
@@ -214,6 +262,7 @@ class FakeClient:
         self.connected: list[dict[str, Any]] = [PEER]
         self.state: dict[str, Any] = STATUS
         self.measured: list[dict[str, Any]] = MEASURED
+        self.past: list[dict[str, Any]] = [DOWNLOAD]
         self.repos: list[dict[str, Any]] = []
         self.names: list[dict[str, Any]] = [NAME]
         self.hub_report: dict[str, Any] = HUB_REPORT
@@ -362,6 +411,12 @@ class FakeClient:
     def peers(self) -> list[dict[str, Any]]:
         self._called("peers", None)
         return self.connected
+
+    def history(
+        self, *, since_s: float | None = None, failed: bool = False, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        self._called("history", None, since_s=since_s, failed=failed, limit=limit)
+        return self.past
 
     def _called(self, verb: str, progress: Progress | None, **arguments: Any) -> None:
         self.calls.append((verb, arguments))

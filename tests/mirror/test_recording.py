@@ -278,3 +278,17 @@ async def test_get_of_a_whole_file_by_its_url_is_recorded(tmp_path: Path) -> Non
     assert uses[f"http:{good}"].rtt_s is not None
     assert uses[f"http:{gone}"].outcome == "failed"
     assert "404" in uses[f"http:{gone}"].reason
+
+
+async def test_real_get_when_requests_are_not_kept_then_no_name_is_in_the_catalogs_record(
+    tmp_path: Path,
+) -> None:
+    async with nodes(tmp_path, "seed", "taker") as (seed, taker):
+        recorder = Recorder(taker.catalog, keeps_requests=False)
+        silent = replace(taker, ports=replace(taker.ports, recorder=recorder))
+        cid = seed.share(write(tmp_path / "m.bin", content(9 * LEAF)))
+        await ask(silent, cid, tmp_path / "out.bin", peers=(seed.address,))
+        found = only(taker)
+    assert cid not in str(found)
+    assert seed.swarm.peer_id not in str(found)
+    assert (found.outcome, [use.kind for use in found.sources]) == ("ok", ["peer"])

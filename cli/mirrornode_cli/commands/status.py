@@ -11,7 +11,14 @@ from mirrornode_cli import options
 from mirrornode_cli.context import factory_of
 from mirrornode_cli.output import write_json, write_line
 from mirrornode_cli.settings import config_from_flags
-from mirrornode_cli.units import count_text, duration_text, percent_text, rate_text, size_text
+from mirrornode_cli.units import (
+    count_text,
+    duration_text,
+    percent_text,
+    rate_text,
+    size_text,
+    source_text,
+)
 
 EPILOG = """\b
 Examples:
@@ -64,12 +71,47 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
         for name in state.get("names", ())
     ]
     lines += [
-        f"fetching   {transfer['target']} "
-        f"{percent_text(transfer['done_bytes'], transfer['total_bytes'])} of "
-        f"{size_text(transfer['total_bytes'])}, {rate_text(transfer['rate_bytes_per_s'])}"
-        for transfer in state["transfers"]
+        f"last {window:<6}{_totals_text(state[f'last_{window}'])}" for window in ("hour", "day")
     ]
+    if state["hit_ratio"] is not None:
+        lines.append(f"hits       {100 * state['hit_ratio']:.0f}% of what HTTP clients asked for")
+    for transfer in state["transfers"]:
+        lines.append(
+            f"fetching   {transfer['target'] or 'something'} "
+            f"{percent_text(transfer['done_bytes'], transfer['total_bytes'])} of "
+            f"{size_text(transfer['total_bytes'])}, {rate_text(transfer['rate_bytes_per_s'])}"
+        )
+        lines += [
+            f"  from     {source_text(source['source_id'] or source['kind'])}: "
+            f"{size_text(source['received_bytes'])}, {rate_text(source['rate_bytes_per_s'])}"
+            f"{_distance_text(source)}"
+            for source in transfer["sources"]
+            if source["received_bytes"] or source["state"] == "active"
+        ]
     return lines
+
+
+def _totals_text(totals: Mapping[str, Any]) -> str:
+    """Return what was downloaded in some time, in one line."""
+    if not totals["downloads"]:
+        return "no downloads"
+    parts = [count_text(totals["downloads"], "download")]
+    parts += [
+        f"{count} {outcome}" for outcome, count in totals["outcomes"].items() if outcome != "ok"
+    ]
+    came = totals["received_bytes"]
+    if came:
+        shares = ", ".join(
+            f"{kind} {percent_text(count, came)}"
+            for kind, count in sorted(totals["bytes_by_kind"].items(), key=lambda item: -item[1])
+            if count
+        )
+        parts.append(f"{size_text(came)} ({shares}) at {rate_text(totals['rate_bytes_per_s'])}")
+    return "; ".join(parts)
+
+
+def _distance_text(source: Mapping[str, Any]) -> str:
+    return "" if source["rtt_s"] is None else f", {1000 * source['rtt_s']:.1f} ms away"
 
 
 def _limits_text(limits: Mapping[str, int]) -> str:

@@ -18,8 +18,10 @@ from mirrornode.gateway.ipfs_routes import IpfsRoutes
 if TYPE_CHECKING:
     from mirrornode.gateway.hub import HubEndpoint
     from mirrornode.gateway.ipfs_names import NameResolver
+    from mirrornode.gateway.metrics import Metrics
     from mirrornode.gateway.routing_ipns import IpnsRoutes
     from mirrornode.gateway.routing_v1 import RoutingRoutes
+    from mirrornode.mirror.recording import Recorder
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.transfer.pacing import Uploads
 
@@ -35,12 +37,16 @@ def make_gateway(
     *,
     names: NameResolver | None = None,
     ipns: IpnsRoutes | None = None,
+    metrics: Metrics | None = None,
+    recorder: Recorder | None = None,
 ) -> web.Application:
     """Return the gateway's application.
 
     Args:
         host: The address it listens on.
         names: Resolves what is asked for under `/ipns/`; None for a gateway without.
+        metrics: Answers `/metrics`; None for a gateway without.
+        recorder: Counts what was asked for, and whether it was here.
     """
 
     @web.middleware
@@ -53,12 +59,14 @@ def make_gateway(
     app = web.Application(middlewares=[known_host_only], client_max_size=MAX_BODY_BYTES)
     # At the top, the endpoint of the Hub has paths of its own below ours.
     otherwise = hub.answer if hub is not None and not hub.prefix else None
-    IpfsRoutes(shelf, uploads, names, otherwise=otherwise).add_to(app)
+    IpfsRoutes(shelf, uploads, names, otherwise=otherwise, recorder=recorder).add_to(app)
     if ipns is not None:  # before whatever takes the rest of /routing/v1
         ipns.add_to(app)
     app.router.add_get("/healthz", _healthz, allow_head=True)
     if routing is not None:
         routing.add_to(app)
+    if metrics is not None:
+        metrics.add_to(app)
     if hub is not None:
         hub.add_to(app)
     return app

@@ -17,15 +17,16 @@ from mirrornode.gateway.routing_ipns import IpnsRoutes
 from mirrornode.gateway.routing_v1 import RoutingRoutes
 from mirrornode.gateway.routing_v1_answers import OwnContent, RoutingAnswers, gateway_addresses
 from mirrornode.mirror.hub.licence import check_licence
+from mirrornode.transfer.pacing import HUB_ENDPOINT
 
 if TYPE_CHECKING:
     from mirrornode.config import Config
+    from mirrornode.gateway.node_numbers import NodeNumbers
     from mirrornode.gateway.routing_v1_lookups import Lookups
     from mirrornode.mirror.hub.parts import HubParts
     from mirrornode.mirror.ipns import NameResolver
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.swarm.node import Swarm
-    from mirrornode.transfer.pacing import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class GatewayParts:
     """What the gateway shows of a node."""
 
     shelf: Shelf
-    uploads: Uploads
+    numbers: NodeNumbers
     hub: HubParts
     names: NameResolver
     swarm: Swarm
@@ -47,24 +48,30 @@ async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str
     Raises:
         ConfigError: Its address cannot be used.
     """
+    # Only here: a node that lives for one command has no gateway, and need not load Prometheus.
+    from mirrornode.gateway.metrics import Metrics
+
+    numbers, uploads = parts.numbers, parts.numbers.uploads
     address = parse_address(
         config.gateway.address, "gateway.address", "127.0.0.1", DEFAULT_GATEWAY_PORT
     )
     sock = bind(address, "gateway.address")
     hub = parts.hub
     check = functools.partial(check_licence, hub.settings)
-    endpoint = HubEndpoint(
-        HubPorts(hub.names, hub.access, hub.files, check), prefix=config.gateway.hub_prefix
-    )
+    note_sent = functools.partial(uploads.note_sent, face=HUB_ENDPOINT)
+    ports = HubPorts(hub.names, hub.access, hub.files, check, note_sent)
+    endpoint = HubEndpoint(ports, prefix=config.gateway.hub_prefix)
     own = OwnContent(parts.shelf, gateway_addresses(sock))
     app = make_gateway(
         parts.shelf,
         address.host,
-        parts.uploads,
+        uploads,
         endpoint,
         RoutingRoutes(RoutingAnswers(parts.swarm, parts.lookups, own)),
         names=parts.names,
         ipns=IpnsRoutes(parts.names, allow_puts=config.ipns.allow_puts),
+        metrics=Metrics(numbers),
+        recorder=numbers.recorder,
     )
     async with listening(app, sock) as port:
         host = f"[{address.host}]" if ":" in address.host else address.host

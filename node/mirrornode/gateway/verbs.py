@@ -16,7 +16,7 @@ from mirrornode.config import MIN_RATE, MirrorConfig
 from mirrornode.content.recipe import recipe_from
 from mirrornode.errors import TargetError
 from mirrornode.events import to_record
-from mirrornode.gateway import car_verbs, hub_verbs
+from mirrornode.gateway import car_verbs, history_verbs, hub_verbs
 from mirrornode.gateway.fields import field, texts
 from mirrornode.gateway.name_verbs import NameVerbs
 from mirrornode.mirror.add import AddRequest, add_paths
@@ -70,6 +70,7 @@ class NodeVerbs:
             "add": self.add,
             "export": self.export,
             "get": self.get,
+            "history": self.history,
             "import": self.import_,
             "ls": self.ls,
             "mirrors": self.mirrors,
@@ -106,6 +107,10 @@ class NodeVerbs:
         if is_name_target(request.target):
             return to_record(await get_named(self._names, self._ports, request, emit))
         return to_record(await get(self._ports, request, emit))
+
+    async def history(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """List downloads."""
+        return await asyncio.to_thread(history_verbs.history, self._ports.catalog, fields)
 
     async def ls(self, fields: Mapping[str, Any], emit: Emit) -> object:
         """List what is shared, or what is known of the Hub."""

@@ -128,7 +128,7 @@ class Recording:
             started_at=self._started_at,
             root=self.root if is_shown else "",
             ended_at=self._started_at + seconds if has_ended else None,
-            seconds=round(seconds, 3),
+            seconds=round(seconds, 6),
             size_bytes=self.size_bytes,
             received_bytes=sum(use.received_bytes for use in uses if use.kind != "local"),
             resumed_bytes=self.resumed_bytes,

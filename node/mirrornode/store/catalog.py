@@ -56,6 +56,13 @@ class Catalog(
     ) -> None:
         self.close()
 
+    def file_size(self) -> int:
+        """Return the bytes of the catalog's file, without its log; 0 when it is gone."""
+        try:
+            return (self.home / CATALOG_NAME).stat().st_size
+        except OSError:
+            return 0
+
     def close(self) -> None:
         """Close the database; what other threads ask after this raises `CatalogUnusable`."""
         self._database.close()

@@ -143,6 +143,18 @@ class RootTable:
             ).fetchone()
         return int(row[0]), int(row[1])
 
+    def managed_bytes(self) -> int:
+        """Return the size of all files that this node made itself, each path once."""
+        with self._database.read() as connection:
+            (found,) = connection.execute(
+                """SELECT coalesce(sum(size_bytes), 0) FROM (
+                       SELECT path, max(size_bytes) AS size_bytes FROM (
+                           SELECT path, size_bytes FROM files WHERE is_managed AND state = 'ok'
+                           UNION ALL SELECT path, size_bytes FROM hub_blobs WHERE is_managed)
+                       GROUP BY path)"""
+            ).fetchone()
+        return int(found)
+
 
 def _forget_broken(connection: sqlite3.Connection, key: bytes) -> None:
     """Forget the roots of a path that lack a file because it was replaced or changed."""
