@@ -23,8 +23,9 @@ def add(node: RunningNode, path: Path) -> str:
 
 
 def transfers(node: RunningNode) -> list[dict[str, Any]]:
-    """Return the running transfers of a node."""
-    return list(Client(node.home).status()["transfers"])
+    """Return the running downloads of a node that have found what they are to bring."""
+    found = Client(node.home).status()["transfers"]
+    return [transfer for transfer in found if transfer["total_bytes"]]
 
 
 def served_bytes(node: RunningNode) -> int:
