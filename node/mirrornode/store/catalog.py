@@ -16,8 +16,10 @@ from mirrornode.store.files import FileTable
 from mirrornode.store.history import HistoryTable
 from mirrornode.store.home import make_home
 from mirrornode.store.hub import HubTables
+from mirrornode.store.keeping import KeepingTable
 from mirrornode.store.mirrors import MirrorTable
 from mirrornode.store.names import NameTables
+from mirrornode.store.pins import PinTable
 from mirrornode.store.roots import RootTable
 from mirrornode.store.stamps import MISSING, look
 from mirrornode.store.transfers import TransferTable
@@ -38,6 +40,8 @@ class Catalog(
     HubTables,
     NameTables,
     HistoryTable,
+    PinTable,
+    KeepingTable,
 ):
     """All tables over one database; a context manager that closes it."""
 

@@ -16,6 +16,8 @@ from mirrornode.errors import HomeLocked, PathRefused
 
 LOCK_NAME = "lock"
 MODELS_NAME = "models"  # files that this node keeps for the user: copies and downloads
+HUB_NAME = "hub"  # files of the Hub that came, by their ETag
+TRASH_NAME = "trash"  # files on their way out
 
 _MAX_PID_BYTES = 32  # a pid and a newline; what else is in the file is not ours
 

@@ -16,6 +16,7 @@ from mirrornode.errors import CatalogUnusable
 from mirrornode.store.schema_history import HISTORY_TABLES
 from mirrornode.store.schema_hub import HUB_TABLES
 from mirrornode.store.schema_ipns import NAME_TABLES
+from mirrornode.store.schema_pins import PIN_TABLES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -117,7 +118,7 @@ _FIRST: Migration = (
     *HUB_TABLES,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, NAME_TABLES, HISTORY_TABLES)
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, NAME_TABLES, HISTORY_TABLES, PIN_TABLES)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
