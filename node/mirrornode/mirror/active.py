@@ -6,6 +6,7 @@ catalog.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from mirrornode.mirror.claims import Claims
 from mirrornode.mirror.shared_get import SharedGets
+from mirrornode.mirror.temp_pins import TempPins
+from mirrornode.mirror.uses import Uses
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
@@ -47,6 +50,8 @@ class ActiveTransfers:
     def __init__(self) -> None:
         self.gets = SharedGets()
         self.claims = Claims()
+        self.temp_pins = TempPins()
+        self.uses = Uses()
         # Lists: one target may be fetched to two places at once.
         self._by_file: dict[bytes, list[tuple[TransferSession, int]]] = {}
         self._sessions: list[TransferSession] = []
@@ -116,6 +121,26 @@ class ActiveTransfers:
     def is_busy(self) -> bool:
         """Whether somebody waits for bytes: what can be done later should be."""
         return bool(self._sessions) or time.monotonic() - self._served_at < QUIET_S
+
+    def paths(self) -> frozenset[str]:
+        """Return where the running transfers write, parts and finished files."""
+        outputs = [output for session in self.sessions for output in session.outputs]
+        return frozenset(
+            os.fspath(path) for output in outputs for path in (output.path, output.part)
+        )
+
+    def roots(self) -> set[bytes]:
+        """Return the multihashes of what the running transfers bring."""
+        return {session.manifest.target.multihash for session in self.sessions}
+
+    def coming_bytes(self, folder: Path) -> int:
+        """Return the size of the files that transfers are writing below `folder`."""
+        return sum(
+            output.file.map.size_bytes
+            for session in self.sessions
+            for output in session.outputs
+            if not output.is_finished and output.path.is_relative_to(folder)
+        )
 
     @property
     def sessions(self) -> list[TransferSession]:

@@ -22,14 +22,19 @@ if TYPE_CHECKING:
 UNKNOWN_PROFILE = ""  # the tree says how it is cut, not what its maker called that
 
 
-def record_files(catalog: Catalog, outputs: Sequence[OutputFile]) -> None:
+def record_files(
+    catalog: Catalog, outputs: Sequence[OutputFile], *, is_managed: bool = False
+) -> None:
     """Record files that just got their final names, so that they are served from now on.
+
+    Args:
+        is_managed: The node fetched them for itself, and may delete them.
 
     Raises:
         StoreError: One of them is gone already, or the catalog cannot be written.
     """
     try:
-        records = [_record(output) for output in outputs]
+        records = [_record(output, is_managed) for output in outputs]
     except OSError as exc:
         raise PathRefused(Path(exc.filename or "."), "read", exc.strerror or str(exc)) from exc
     catalog.record_files(records)
@@ -55,7 +60,7 @@ def record_root(catalog: Catalog, manifest: Manifest, output: Path, name: str) -
     )
 
 
-def _record(output: OutputFile) -> FileRecord:
+def _record(output: OutputFile, is_managed: bool) -> FileRecord:
     file_map = output.file.map
     return FileRecord(
         path=output.path_text,
@@ -67,6 +72,7 @@ def _record(output: OutputFile) -> FileRecord:
         starts=file_map.starts,
         profile=UNKNOWN_PROFILE,
         sha256=whole_sha256(output.file.root, file_map.leaf_form, file_map.leaves),
+        is_managed=is_managed,
     )
 
 

@@ -71,6 +71,7 @@ class Shelf:
         leaf = self._catalog.find_leaf(cid.multihash)
         if leaf is None or leaf.form.codec != cid.codec:
             return None
+        self._active.uses.note(leaf.path)
         try:
             return read_leaf(leaf)
         except FileChanged as exc:
@@ -94,6 +95,7 @@ class Shelf:
         """Open the file whose root, or whose whole-content SHA-256, is `cid`."""
         stored = self._catalog.find_file(cid.multihash)
         if stored is not None:
+            self._active.uses.note(stored.path)
             try:
                 descriptor = open_slice(stored)
             except FileChanged as exc:

@@ -32,6 +32,7 @@ from mirrornode.mirror.hub.cached import adopt, publish_copy, read_copy, share_r
 from mirrornode.mirror.hub.small_file import SMALL_FILE_BYTES, bring_small, hub_cid
 from mirrornode.mirror.record import UNKNOWN_PROFILE, whole_sha256
 from mirrornode.store.files import profile_key
+from mirrornode.store.home import HUB_NAME
 from mirrornode.store.hub_records import HubBlob
 from mirrornode.store.records import FileRecord
 from mirrornode.store.stamps import FileStamp, look
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDER_NAME = "hub"
 HUB_FACE = "hub"
 HUB_KIND, GATEWAY_KIND = "hub", "gateway"  # of downloads: for a `get`, for a client of the endpoint
 MAX_TRANSFERS = 64
@@ -125,7 +125,7 @@ class HubFiles:
     def __init__(self, ports: GetPorts, origins: Origins, folder: Path) -> None:
         self._ports = ports
         self._origins = origins
-        self.folder = folder
+        self._folder = folder
         self._sharing: dict[str, _Sharing] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._publishing: set[str] = set()
@@ -224,6 +224,15 @@ class HubFiles:
         is_read = sharing.is_streamed or sharing.bringers > 0
         return Brought(found, sharing.bytes_by_source, sharing.bad_sources, is_read)
 
+    @property
+    def folder(self) -> Path:
+        """Where the node's own copies lie."""
+        return self._folder
+
+    def place_of(self, file: HubFile) -> Path:
+        """Return where the node's own copy of a file lies, or would."""
+        return self._folder / file.etag[:2] / file.etag
+
     def on_its_way(self, file: HubFile) -> GetProgress | None:
         """Return how a large file that is being brought stands, and who delivers it."""
         sharing = self._sharing.get(file.etag)
@@ -276,6 +285,7 @@ class HubFiles:
             if look(blob.path, blob.stamp) != "ok" or blob.stamp.size_bytes != file.size_bytes:
                 catalog.drop_hub_blob(blob.path)
                 continue
+            self._ports.active.uses.note(blob.path)
             return blob
         stored = catalog.find_file(hub_cid(file).multihash)
         if stored is None or stored.size_bytes != file.size_bytes:
@@ -284,6 +294,7 @@ class HubFiles:
         if state != "ok":
             catalog.mark_changed(stored.path, state)
             return None
+        self._ports.active.uses.note(stored.path)
         return HubBlob(file.etag, stored.path, stored.stamp, is_open=True, is_managed=False)
 
     def publish(self, file: HubFile, blob: HubBlob) -> None:
@@ -302,7 +313,7 @@ class HubFiles:
     def _start(
         self, named: Named, file: HubFile, token: str, is_read: bool, account: Recording | None
     ) -> _Sharing:
-        output = self.folder / file.etag[:2] / file.etag
+        output = self.place_of(file)
         # A large file that is everybody's is asked for without a name: the transfer is shared and
         # long, and a token that is wrong or runs out must not end it for the others.
         is_small = file.size_bytes <= SMALL_FILE_BYTES
@@ -392,8 +403,10 @@ class HubFiles:
     @asynccontextmanager
     async def _ending(self, sharing: _Sharing, file: HubFile) -> AsyncIterator[None]:
         """Let go whoever waits for a file, however the block that brings it ends."""
+        held = self._ports.active.temp_pins.hold(os.fspath(self.place_of(file)))
         try:
-            yield
+            with held:
+                yield
             sharing.end()
             self._ports.announce()
         except MirrorError as exc:
@@ -438,7 +451,7 @@ class HubFiles:
 @asynccontextmanager
 async def open_hub_files(ports: GetPorts, origins: Origins, home: Path) -> AsyncIterator[HubFiles]:
     """Yield the files of the Hub for the length of the block; what arrives is kept in `home`."""
-    files = HubFiles(ports, origins, home / FOLDER_NAME)
+    files = HubFiles(ports, origins, home / HUB_NAME)
     try:
         yield files
     finally:
