@@ -21,6 +21,7 @@ from mirrornode.config import (
     OriginConfig,
     PeerPlaneConfig,
     RoutingConfig,
+    StorageConfig,
     SwarmConfig,
     default_home,
     load_config,
@@ -118,6 +119,10 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         ("[limits]\nupload = '1KB'", "limits.upload", "would time out"),
         ("[limits]\ndownload = true", "limits.download", "write bytes as"),
         ("[limits]\ndownload = -1", "limits.download", "write bytes as"),
+        ("[storage]\nquota = 'much'", "storage.quota", "write bytes as"),
+        ("[storage]\nlow_water = 0", "storage.low_water", "0.1 to 1"),
+        ("[storage]\nlow_water = 1.5", "storage.low_water", "0.1 to 1"),
+        ("[storage]\naccept_pins = 1", "storage.accept_pins", "bool"),
         ("[limits]\nuploads = 1", "limits.uploads", "did you mean limits.upload?"),
         ("[[mirror]]\nregion = 'x'", "mirror.url", "needs a url"),
         ("[[mirror]]\nurl = 'mirror.example.com'", "mirror.url", "http:// or https://"),
@@ -256,6 +261,7 @@ def test_home_when_it_names_an_unknown_user_then_config_error() -> None:
         PeerPlaneConfig,
         GatewayConfig,
         LimitsConfig,
+        StorageConfig,
         HubConfig,
         RoutingConfig,
         HistoryConfig,
@@ -284,3 +290,11 @@ def test_history_when_days_make_no_sense_then_refused(tmp_path: Path, days: str)
     (tmp_path / "config.toml").write_text(f"[history]\nkeep_days = {days}\n")
     with pytest.raises(ConfigError, match=r"history\.keep_days"):
         load_config(tmp_path, environ={})
+
+
+def test_storage_when_set_then_sizes_and_parts(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[storage]\nquota = "500GB"\nkeep_free = "20GiB"\nlow_water = 0.7\naccept_pins = true\n'
+    )
+    found = load_config(tmp_path, {"MIRRORNODE_STORAGE_QUOTA": "1TB"}).storage
+    assert found == StorageConfig(10**12, 0.7, 20 * 2**30, True, 86_400.0)

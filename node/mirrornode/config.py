@@ -127,6 +127,17 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """How much the node keeps for itself in its home; sizes are written as "500GB"."""
+
+    quota: int = 0  # bytes of all files that it keeps; 0 = no limit
+    low_water: float = 0.8  # part of the quota that is left once something has to go
+    keep_free: int = 0  # bytes that stay free on the disk; 0 = no limit
+    accept_pins: bool = False  # True: holds copies for other nodes that ask for it
+    replica_away_s: float = 86_400.0  # a holder of our copies that is away longer is replaced
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a node needs to know before it starts."""
 
@@ -143,6 +154,7 @@ class Config:
     ipns: IpnsConfig = field(default_factory=IpnsConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
 
 
 def default_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -198,6 +210,20 @@ def parse_rate(value: object, name: str, origin: str) -> int:
     return rate
 
 
+def parse_bytes(value: object, name: str, origin: str) -> int:
+    """Return the bytes that a setting or flag means.
+
+    Raises:
+        ConfigError: Not a size.
+    """
+    try:
+        return parse_size(str(value))
+    except ValueError as exc:
+        raise ConfigError(
+            f"{name} = {value!r} in {origin}: {exc}", key=name, origin=origin
+        ) from exc
+
+
 def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
     """Apply `MIRRORNODE_<SECTION>_<KEY>` and `MIRRORNODE_ORIGIN`, lists separated by commas."""
     if (text := environ.get("MIRRORNODE_ORIGIN")) is not None:
@@ -214,6 +240,7 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
         "ipns",
         "history",
         "log",
+        "storage",
     )
     for section_name in sections:
         section = getattr(config, section_name)
@@ -283,6 +310,8 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
                 raise ConfigError(f"[[{name}]] in {origin} needs a url", key=f"{name}.url",
                                   origin=origin)  # fmt: skip
         return tuple(_build(table, item, prefix=f"{name}.", origin=origin) for item in value)
+    if name in ("storage.quota", "storage.keep_free"):
+        return parse_bytes(value, name, origin)
     if name.startswith("limits."):
         return parse_rate(value, name, origin)
     if isinstance(default, tuple):
@@ -314,6 +343,12 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
     if isinstance(value, float) and not 0 <= value <= MAX_SECONDS:
         raise ConfigError(
             f"{name} in {origin} must be between 0 and {MAX_SECONDS:.0f} seconds",
+            key=name,
+            origin=origin,
+        )
+    if name == "storage.low_water" and not 0.1 <= value <= 1:
+        raise ConfigError(
+            f"{name} in {origin} is a part of the quota: give a number from 0.1 to 1",
             key=name,
             origin=origin,
         )

@@ -27,6 +27,8 @@ from mirrornode.errors import (
     NoProviders,
     PathRefused,
     SourceError,
+    SourceGone,
+    TargetError,
 )
 from mirrornode.events import Event, GetProgress, Got, Note, SourceState
 from mirrornode.mirror.block_loader import BlockLoader
@@ -77,6 +79,8 @@ class GetRequest:
         weights: How much mirrors are preferred, by URL; 1 where it is absent, 0 = last resort.
         called: What the output is called when there is no destination; "" for the target's name.
         kind: What it is recorded as, see `Download.kind`.
+        is_kept: The destination is the node's own, and may be deleted when it is not pinned.
+        max_bytes: Refuse what is larger; 0 = no limit.
     """
 
     target: str
@@ -89,6 +93,8 @@ class GetRequest:
     weights: Mapping[str, float] = field(default_factory=dict)
     called: str = ""
     kind: str = "get"
+    is_kept: bool = False
+    max_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +129,15 @@ async def get(ports: GetPorts, request: GetRequest, emit: Callable[[Event], None
     Cancelling leaves a state that the same request resumes.
     """
     target = parse_target(request.target, request.called)
-    return await ports.active.gets.run(
-        str(target),
-        _place(target, request),
-        lambda tell: _Get(ports, request, tell),
-        emit,
-        peers=request.peers,
-        mirrors=request.mirrors,
-    )
+    with ports.active.temp_pins.hold(target.cid.multihash):
+        return await ports.active.gets.run(
+            str(target),
+            _place(target, request),
+            lambda tell: _Get(ports, request, tell),
+            emit,
+            peers=request.peers,
+            mirrors=request.mirrors,
+        )
 
 
 def _place(target: Target, request: GetRequest) -> Path:
@@ -243,6 +250,8 @@ class _Get:
         entries = [entry for entry in entries if entry.path not in impossible]
         manifest = make_manifest(_root_of(entries).cid, entries)
         self._recording.root, self._recording.out = str(manifest.target), str(output)
+        if 0 < self._request.max_bytes < manifest.size_bytes:
+            raise TargetError(f"{self._target} has {manifest.size_bytes:,} bytes: there is no room")
         outputs = lay_out(manifest, output)
         self._emit(GetProgress("structure", 0, manifest.size_bytes, 0, 0.0, 0, len(outputs)))
         on_disk = await asyncio.to_thread(self._prepare, manifest, output, outputs)
@@ -374,6 +383,7 @@ class _Get:
         resumed_bytes: int,
     ) -> Outcome:
         catalog, active = self._ports.catalog, self._ports.active
+        is_kept = self._request.is_kept
         local = await asyncio.to_thread(local_offer, catalog, manifest, done)
         session = TransferSession(
             manifest,
@@ -383,7 +393,7 @@ class _Get:
             resumed_bytes=resumed_bytes,
             on_progress=lambda event: self._progressed(session, event),
             check_whole=self._check_whole,
-            on_finished=lambda batch: record_files(catalog, batch),
+            on_finished=lambda batch: record_files(catalog, batch, is_managed=is_kept),
             own_id=f"peer:{self._ports.finder.peer_id}",
             pace=self._pace,
         )
@@ -474,6 +484,8 @@ class _Get:
                 for source_id, count in rebuilt.bytes_by_source.items()
             ]
         )
+        if self._request.is_kept:
+            await asyncio.to_thread(self._ports.catalog.mark_managed, output)
         self._ports.announce()
         return Got(
             cid=str(self._target.cid),

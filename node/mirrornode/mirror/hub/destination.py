@@ -14,6 +14,7 @@ from mirrornode.errors import TargetError
 from mirrornode.mirror.hub.cache_layout import blob_path, show_file, snapshot_folder, write_ref
 from mirrornode.mirror.hub.cached import known_copy
 from mirrornode.mirror.hub.placing import is_same_file, move, place
+from mirrornode.store.stamps import FileStamp
 
 if TYPE_CHECKING:
     from mirrornode.mirror.hub.named import Named
@@ -44,6 +45,14 @@ class Destination(Protocol):
 
     def finish(self) -> None:
         """Do what is right only when all files are in their places."""
+
+
+class Store(Protocol):
+    """Where the node keeps files of the Hub, see `HubFiles`."""
+
+    @property
+    def folder(self) -> Path: ...
+    def place_of(self, file: HubFile) -> Path: ...
 
 
 class CacheDestination:
@@ -121,6 +130,36 @@ class FolderDestination:
             return self._output
         below = path.removeprefix(f"{self._target.path}/") if self._target.path else path
         return self._output / below
+
+
+class StoreDestination:
+    """The node's own store: what lies in a cache of the user's gets a name there, too.
+
+    So it stays when the cache is emptied; a hard link where that can be, else a copy.
+    """
+
+    def __init__(self, catalog: Catalog, store: Store) -> None:
+        self._catalog = catalog
+        self._store = store
+
+    @property
+    def shown(self) -> Path:
+        return self._store.folder
+
+    def copies(self, paths: Sequence[str], file: HubFile) -> Iterator[Path]:
+        return iter(())
+
+    def put(self, paths: Sequence[str], file: HubFile, source: Path, *, may_move: bool) -> None:
+        own = self._store.place_of(file)
+        if source == own:
+            return
+        if known_copy(self._catalog, file.etag, own) is None:
+            # Only content that lies under its own name is nobody's to write into.
+            place(source, own, shares_inode=source.name == file.etag)
+            self._catalog.put_managed_blob_of(file.etag, own, FileStamp.of(own))
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
 
 
 def choose_folder(target: HubTarget, output: Path, *, is_file: bool) -> Path:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirrornode.errors import FileChanged, Incomplete, MirrorError, OriginAway
+from mirrornode.errors import FileChanged, Incomplete, MirrorError, OriginAway, TargetError
 from mirrornode.events import Event, GetProgress, Got, Note, SourceState
 from mirrornode.mirror.hub.cached import adopt
 from mirrornode.mirror.hub.chosen import chosen_files
@@ -24,6 +24,7 @@ from mirrornode.mirror.hub.destination import (
     CacheDestination,
     Destination,
     FolderDestination,
+    StoreDestination,
     choose_folder,
 )
 from mirrornode.mirror.hub.parts import HubParts, admit
@@ -50,6 +51,8 @@ class HubGetRequest:
     Attributes:
         folder: Where the user stands; relative paths start there.
         destination: As given with -o; None for the cache.
+        is_kept: Into the node's own store instead, and nowhere else.
+        max_bytes: Refuse what is larger; 0 = no limit.
         cache: The cache folder of the Hub's clients.
         include: Patterns of paths, see `chosen_files`.
         peers: Multiaddrs of nodes to dial besides those that are found.
@@ -65,6 +68,8 @@ class HubGetRequest:
     exclude: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     kind: str = "hub"
+    is_kept: bool = False
+    max_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,9 @@ async def _get(
     if named.warning:
         emit(Note(named.warning, "warning"))
     wanted = chosen_files(tree, named, target.path, request.include, request.exclude)
+    size_bytes = sum(file.size_bytes for file in wanted.values())
+    if 0 < request.max_bytes < size_bytes:
+        raise TargetError(f"{target} has {size_bytes:,} bytes: there is no room for it")
     destination = _destination(parts, request, target, named, is_file=target.path in wanted)
     recording.root = str(replace(target, revision=named.commit))
     recording.size_bytes = sum(file.size_bytes for file in wanted.values())
@@ -125,7 +133,7 @@ async def _get(
     return Got(
         cid=str(replace(target, revision=named.commit)),
         path=str(destination.shown),
-        size_bytes=sum(file.size_bytes for file in wanted.values()),
+        size_bytes=size_bytes,
         seconds=round(time.monotonic() - began, 3),
         bytes_by_source=dict(bringing.bytes_by_source),
         resumed_bytes=bringing.resumed_bytes,
@@ -351,6 +359,8 @@ def _by_content(wanted: Mapping[str, HubFile]) -> list[Wanted]:
 def _destination(
     parts: HubParts, request: HubGetRequest, target: HubTarget, named: Named, *, is_file: bool
 ) -> Destination:
+    if request.is_kept:
+        return StoreDestination(parts.catalog, parts.files)
     if request.destination is None:
         return CacheDestination(parts.catalog, request.cache, named, target)
     output = choose_folder(target, request.folder / request.destination, is_file=is_file)
