@@ -158,7 +158,35 @@ class Past(Protocol):
         ...
 
 
-class ClientPort(Work, Names, Cars, Views, Past, Protocol):
+class Keeping(Protocol):
+    """The client's calls that keep and free."""
+
+    def pin(
+        self,
+        target: str,
+        *,
+        name: str = "",
+        replicas: int = 0,
+        peers: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Keep a target, fetched first unless it is here."""
+        ...
+
+    def unpin(self, target: str, *, name: str | None = None) -> dict[str, Any]:
+        """Take back pins of a target."""
+        ...
+
+    def pins(self) -> list[dict[str, Any]]:
+        """Return all pins."""
+        ...
+
+    def gc(self, *, dry_run: bool = False, keep_free_bytes: int | None = None) -> dict[str, Any]:
+        """Free room."""
+        ...
+
+
+class ClientPort(Work, Names, Cars, Views, Past, Keeping, Protocol):
     """`mirrornode.client.Client` as the verbs see it."""
 
 

@@ -20,15 +20,18 @@ from mirrornode_cli.commands import (
     add,
     bootstrap,
     export,
+    gc,
     get,
     history,
     import_,
     ls,
     mirrors,
     peers,
+    pin,
     publish,
     serve,
     status,
+    unpin,
     verify,
 )
 from mirrornode_cli.context import Factory, Interrupted
@@ -89,6 +92,9 @@ def build_app() -> typer.Typer:
         (publish.publish, publish),
         (export.export, export),
         (import_.import_, import_),
+        (pin.pin, pin),
+        (unpin.unpin, unpin),
+        (gc.gc, gc),
         (bootstrap.bootstrap, bootstrap),
     ):
         app.command(verb.__name__.rstrip("_"), epilog=module.EPILOG)(verb)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mirrornode.client_cars import CarCalls
+from mirrornode.client_keep import KeepCalls
 from mirrornode.client_names import NameCalls
 from mirrornode.config import Config, load_config
 from mirrornode.errors import DaemonGone, RemoteProtocolError, TargetError
@@ -42,7 +43,7 @@ PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 
 
-class Client(NameCalls, CarCalls):
+class Client(NameCalls, CarCalls, KeepCalls):
     """The verbs of one home, blocking.
 
     Args:

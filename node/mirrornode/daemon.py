@@ -27,6 +27,7 @@ from mirrornode.errors import MirrorError, TargetError
 from mirrornode.gateway.certificate import load_or_create_certificate
 from mirrornode.gateway.control import bind_control, make_control
 from mirrornode.gateway.history_verbs import recent
+from mirrornode.gateway.keep_verbs import KeepVerbs
 from mirrornode.gateway.listeners import Address, bind, listening, parse_address
 from mirrornode.gateway.node_numbers import NodeNumbers
 from mirrornode.gateway.opening import GatewayParts, open_gateway
@@ -49,6 +50,7 @@ from mirrornode.mirror.hub.share import CacheSharing
 from mirrornode.mirror.in_thread import in_thread
 from mirrornode.mirror.ipns_parts import NameParts, open_names
 from mirrornode.mirror.ipns_publish import list_publications
+from mirrornode.mirror.keep_loop import Keeping, open_keeping
 from mirrornode.mirror.recording import open_recorder
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.routing.announce import Announcer
@@ -94,6 +96,7 @@ class Node:
     hub: HubParts
     sharing: CacheSharing
     names: NameParts
+    keeping: Keeping
     peer_plane: str
     gateway: str
     started_at: float
@@ -206,6 +209,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             parts = GatewayParts(shelf, numbers, hub, names.resolver, swarm, lookups)
             gateway = await stack.enter_async_context(open_gateway(config, parts))
         sharing = CacheSharing(hub)
+        keeping = await stack.enter_async_context(open_keeping(ports, hub, swarm, config.storage))
         node = Node(
             config,
             catalog,
@@ -216,6 +220,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             hub,
             sharing,
             names,
+            keeping,
             peer_plane,
             gateway,
             started_at=time.monotonic(),
@@ -225,6 +230,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         run(announcer.run())
         if not is_short_lived:
             run(names.publisher.run())
+            run(keeping.run())
         run(fingerprint_files(catalog, active, announcer.wake))
         nearby = NearbyPeers(swarm)
         run(nearby.run())
@@ -233,7 +239,8 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         verbs = NodeVerbs(ports, config, hub, sharing, names, status=node.status, peers=node.peers)
         control = bind_control(config.home)
         stack.callback(lambda: socket_path(config.home).unlink(missing_ok=True))
-        await stack.enter_async_context(listening(make_control(verbs.table()), control))
+        table = {**verbs.table(), **KeepVerbs(keeping, config).table()}
+        await stack.enter_async_context(listening(make_control(table), control))
         yield node
 
 

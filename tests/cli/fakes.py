@@ -251,6 +251,37 @@ NAME: dict[str, Any] = {
 }
 
 
+PIN: dict[str, Any] = {
+    "target": CID,
+    "name": "production",
+    "kind": "recursive",
+    "owner": "",
+    "size_bytes": 2_000_000,
+    "made_at": 1_700_000_000.0,
+    "replicas": 2,
+    "holders": [
+        {"peer_id": "12D3KooWabcdefghijkl", "state": "kept", "reason": "", "seen_at": 1.0},
+        {"peer_id": "12D3KooWmnopqrstuvwx", "state": "coming", "reason": "", "seen_at": 1.0},
+    ],
+}
+COLLECTED: dict[str, Any] = {
+    "dry_run": False,
+    "quota_bytes": 10_000_000,
+    "low_water_bytes": 8_000_000,
+    "keep_free_bytes": 0,
+    "disk_free_bytes": 50_000_000,
+    "used_bytes": 12_000_000,
+    "used_after_bytes": 9_000_000,
+    "freed_bytes": 3_000_000,
+    "freed_files": 4,
+    "freed": [{"name": "org/old@cccccccccccc", "size_bytes": 2_000_000, "used_at": 0.0}],
+    "leftover_bytes": 1_000_000,
+    "inner_blocks": 5,
+    "held_bytes": {"pinned": 9_000_000},
+    "short_bytes": 1_000_000,
+}
+
+
 class FakeClient:
     """Remembers its calls; `failure` is raised by every call when set."""
 
@@ -273,6 +304,8 @@ class FakeClient:
             "car_bytes": 2_000_300,
             "seconds": 0.5,
         }
+        self.kept: list[dict[str, Any]] = [PIN]
+        self.collected: dict[str, Any] = COLLECTED
         self.report: dict[str, Any] = {
             "checked_files": 3,
             "checked_bytes": 2_000_000,
@@ -395,6 +428,30 @@ class FakeClient:
     ) -> dict[str, Any]:
         self._called("import", progress, paths=list(paths), dest=dest)
         return self.imported
+
+    def pin(
+        self,
+        target: str,
+        *,
+        name: str = "",
+        replicas: int = 0,
+        peers: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        self._called("pin", progress, target=target, name=name, replicas=replicas, peers=peers)
+        return {**self.kept[0], "was_here": False, "fetched_bytes": 2_000_000}
+
+    def unpin(self, target: str, *, name: str | None = None) -> dict[str, Any]:
+        self._called("unpin", None, target=target, name=name)
+        return {"target": target, "unpinned": [[target, "production"], [target, ""]]}
+
+    def pins(self) -> list[dict[str, Any]]:
+        self._called("pins", None)
+        return self.kept
+
+    def gc(self, *, dry_run: bool = False, keep_free_bytes: int | None = None) -> dict[str, Any]:
+        self._called("gc", None, dry_run=dry_run, keep_free_bytes=keep_free_bytes)
+        return {**self.collected, "dry_run": dry_run}
 
     def ls(self) -> list[dict[str, Any]]:
         self._called("ls", None)

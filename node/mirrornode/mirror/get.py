@@ -27,7 +27,6 @@ from mirrornode.errors import (
     NoProviders,
     PathRefused,
     SourceError,
-    SourceGone,
     TargetError,
 )
 from mirrornode.events import Event, GetProgress, Got, Note, SourceState
