@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from mirrornode.events import Event, Progress
 
 
-class KeepCalls:
+class KeepCalls(ABC):
     """Pins, and freeing room."""
 
     config: Config
@@ -108,20 +109,20 @@ class KeepCalls:
             )
         )
 
+    @abstractmethod
     def _ask(
         self,
         verb: str,
         fields: dict[str, Any],
         progress: Progress | None,
         here: Callable[[], Any],
-    ) -> Any:
-        raise NotImplementedError
+    ) -> Any: ...
 
-    def _with_catalog(self, work: Callable[[Any], Any]) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _with_catalog(self, work: Callable[[Any], Any]) -> Any: ...
 
-    def _in_node(self, work: Callable[[Node], Awaitable[object]]) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _in_node(self, work: Callable[[Node], Awaitable[object]]) -> Any: ...
 
 
 def _ignore(event: Event) -> None:

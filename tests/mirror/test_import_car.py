@@ -102,6 +102,7 @@ async def test_import_when_exported_here_then_same_files_shared_and_announced(
     assert files_in(Path(root.path)) == files_in(tmp_path / "model")
     [stored] = catalog.roots()
     assert (str(stored.cid), stored.name, stored.state) == (added.cid, "model", "ok")
+    assert all(file.is_managed for file in catalog.all_files())
     queued = [item.multihash for item in catalog.due_announcements(1e12, 100)]
     assert Cid.parse(added.cid).multihash in queued
     # Every block of the file can be handed out again.
@@ -341,6 +342,8 @@ async def test_import_when_no_files_then_small_ones_are_kept_as_blocks(
     assert (found.kind, found.path, found.missing) == ("blocks", "", ("gone/x",))
     for block in (root, leaf, node):
         assert catalog.get_block(block.cid.multihash) == block.data
+    # Nothing else needs them: without the pin they would be swept.
+    assert [(pin.cid, pin.name) for pin in catalog.pins()] == [(root.cid, "imported")]
     monkeypatch.setattr(loose_blocks, "MAX_LOOSE_BYTES", 10)
     with pytest.raises(LimitExceeded, match="no file or folder"):
         await import_files(catalog, path)

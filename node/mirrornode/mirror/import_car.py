@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+IMPORTED = "imported"  # what loose blocks are pinned as
 MAX_CARS = 256  # each is an open file
 MAX_ROOTS = 1000
 MAX_MISSING = 1000  # paths named of each root; more are only counted
@@ -188,7 +189,8 @@ class _Import:
         roots, names = await asyncio.to_thread(self._roots)
         if len(roots) > MAX_ROOTS:
             raise TargetError(f"{len(roots):,} roots; {MAX_ROOTS:,} can be imported at once")
-        return [await self._root(root, names, is_only=len(roots) == 1) for root in roots]
+        with self._ports.active.temp_pins.hold(*(root.multihash for root in roots)):
+            return [await self._root(root, names, is_only=len(roots) == 1) for root in roots]
 
     def _roots(self) -> tuple[list[Cid], dict[bytes, str]]:
         """Return the roots that are content, and what they are called."""
@@ -218,6 +220,8 @@ class _Import:
             kept = await in_thread(
                 lambda tell: keep_loose(self._catalog, self._cars, root), self._emit
             )
+            # No file and no root needs these blocks: only a pin keeps them from being swept.
+            await asyncio.to_thread(self._catalog.pin, root, IMPORTED, size_bytes=kept.size_bytes)
             return _report(root, name, "blocks", "", kept.size_bytes, 0, kept.missing)
         if self._request.destination is None:
             stored = await asyncio.to_thread(self._find_whole, root)
@@ -348,7 +352,9 @@ class _Import:
             resumed_bytes=resumed_bytes,
             on_progress=self._tell,
             check_whole=lambda output: None,
-            on_finished=lambda batch: record_files(self._catalog, batch),
+            on_finished=lambda batch: record_files(
+                self._catalog, batch, is_managed=self._request.destination is None
+            ),
             hopeless_s=0.0,  # no other source will come
         )
 

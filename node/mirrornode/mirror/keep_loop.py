@@ -50,8 +50,8 @@ class Keeping:
             try:
                 await asyncio.to_thread(self.look)
                 await self.replication.tick()
-            except MirrorError as exc:
-                log.warning("keeping failed, goes on reason=%s", exc)
+            except* (MirrorError, OSError) as failed:
+                log.warning("keeping failed, goes on reason=%s", failed.exceptions[0])
             await asyncio.sleep(LOOK_S)
 
     def look(self) -> None:

@@ -190,17 +190,14 @@ class _Look:
         return list(found.values()), waiting_bytes
 
     def _unrecorded(self, managed: set[Path]) -> Iterator[Path]:
-        try:
-            shelves = [one for one in os.scandir(self._hub) if _SHELF.fullmatch(one.name)]
-        except OSError:
-            return
-        for shelf in shelves:
-            if not shelf.is_dir(follow_symlinks=False):
+        for shelf in _names(self._hub):
+            folder = self._hub / shelf
+            if not _SHELF.fullmatch(shelf) or folder.is_symlink():
                 continue
-            for entry in os.scandir(shelf.path):
-                path = self._hub / shelf.name / entry.name
+            for name in _names(folder):
+                path = folder / name
                 if (
-                    _BLOB.fullmatch(entry.name)
+                    _BLOB.fullmatch(name)
                     and path not in managed
                     and not self._catalog.is_recorded(path)
                 ):
@@ -230,3 +227,11 @@ class _Look:
             repo, _, commit = file.revision.rpartition("@")
             return file.revision, f"{repo}@{commit[:12]}", False
         return os.fspath(file.path), file.path.name, False
+
+
+def _names(folder: Path) -> list[str]:
+    """Return what lies in a folder; nothing when it cannot be read."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
