@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -18,6 +19,9 @@ from mirrornode.content.block import Block, multihash_of
 from mirrornode.content.cid import DAG_PB, SHA2_256, Cid
 from mirrornode.content.dagpb import Link, encode_node
 from mirrornode.mirror.keep_choice import Limits
+from mirrornode.mirror.keep_loop import Keeping
+from mirrornode.mirror.keep_pins import Pinning
+from mirrornode.mirror.replication import Replication
 from mirrornode.mirror.uses import Uses
 from mirrornode.store.catalog import open_catalog
 from mirrornode.store.hub_records import HubRevision
@@ -311,6 +315,56 @@ def test_gc_when_killed_in_the_middle_then_consistent_after_recovery(tmp_path: P
             assert {root.multihash for root in kept} <= {
                 root.cid.multihash for root in catalog.roots() if root.state == "ok"
             }
+
+
+def test_look_when_a_limit_is_reached_then_frees_at_once_and_else_nothing(
+    room: KeptHome,
+) -> None:
+    for day in range(10):
+        room.model(f"m{day}", 10 * GB, day)
+    keeper = room.keeper(quota_bytes=100 * GB, low_water=0.8)
+    keeping = Keeping(keeper, cast("Pinning", None), cast("Replication", None), room.catalog)
+    keeping.look()
+    assert room.catalog.managed_bytes() == 100 * GB
+    room.blob("one more", GB, day=20)
+    keeping.look()
+    assert room.catalog.managed_bytes() == 71 * GB
+
+
+def test_gc_when_the_models_folder_is_on_another_disk_then_frees_all_the_same(
+    room: KeptHome, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "big-disk"
+    elsewhere.mkdir()
+    (room.catalog.home / "models").symlink_to(elsewhere)
+    room.model("model", GB)
+    assert room.keeper(quota_bytes=1).collect(is_due=True).freed_bytes == GB
+    assert not list(elsewhere.iterdir())
+
+
+def test_gc_when_a_link_leads_out_of_the_store_then_nothing_behind_it_goes(
+    room: KeptHome, tmp_path: Path
+) -> None:
+    room.model("model", GB)
+    folder = room.catalog.home / "models" / "model"
+    folder.rename(tmp_path / "mine")
+    folder.symlink_to(tmp_path / "mine")
+    assert not room.keeper(quota_bytes=1).collect(is_due=True).freed
+    assert (tmp_path / "mine" / FILES[0]).exists()
+
+
+def test_gc_when_a_doomed_file_is_held_again_then_it_goes_later(room: KeptHome) -> None:
+    etag = room.blob("held", GB)
+    managed = room.catalog.managed_files()
+    room.catalog.forget_managed(managed.files, managed.pins_seen)
+    path = room.catalog.home / "hub" / etag[:2] / etag
+    keeper = room.keeper()
+    with room.active.temp_pins.hold(str(path)):
+        keeper.recover()
+        assert path.exists()
+    keeper.recover()
+    assert not path.exists()
+    assert_consistent(room.catalog)
 
 
 @pytest.mark.parametrize("is_moved", [False, True])

@@ -12,6 +12,8 @@ Blocking; the daemon's loop over it is `mirror.keep_loop`.
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import logging
 import os
 import secrets
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from mirrornode.mirror.active import ActiveTransfers
     from mirrornode.mirror.keep_survey import Leftover, Model, Survey
     from mirrornode.store.catalog import Catalog
+    from mirrornode.store.keeping import ManagedFile
 
 log = logging.getLogger(__name__)
 
@@ -223,15 +226,10 @@ class Keeper:
         size_bytes = files = 0
         for first in range(0, len(model.files), FILES_AT_ONCE):
             batch = model.files[first : first + FILES_AT_ONCE]
-            with self._active.temp_pins.guarding() as is_held:
-                # Once more, now that nothing can begin: what came into use since we looked stays.
-                paths = [os.fspath(one.path) for one in batch]
-                if is_held(model.place) or any(map(is_held, paths)) or self._is_used(paths):
-                    break
-                gone = self._catalog.forget_managed(batch, pins_seen)
-                moved = set() if gone is None else self._move_doomed()
-            _empty(self._trash)
-            self._catalog.forget_doomed(moved)
+            if self._is_in_use(batch):
+                break
+            gone = self._catalog.forget_managed(batch, pins_seen)
+            moved = self._delete_doomed()
             size_bytes += sum(one.stamp.size_bytes for one in batch if one.path in moved)
             files += len(moved)
             if gone is None:
@@ -243,10 +241,20 @@ class Keeper:
             _remove_empty(self._catalog.home / MODELS_NAME, Path(model.place))
         return trees
 
-    def _is_used(self, paths: Sequence[str]) -> bool:
-        written, now = self._active.paths(), self._clock()
-        return any(
-            path in written or is_just_used(self._active.uses.last(path), now) for path in paths
+    def _is_in_use(self, files: Sequence[ManagedFile]) -> bool:
+        with self._active.temp_pins.guarding() as is_held:
+            return any(self._is_held(file.path, is_held) for file in files)
+
+    def _is_held(self, path: Path, is_held: Callable[[str], bool]) -> bool:
+        """Tell whether a file, or the entry of the models folder it lies in, is held or read."""
+        key, models = os.fspath(path), self._catalog.home / MODELS_NAME
+        keys = [key]
+        if path.is_relative_to(models):
+            keys.append(os.fspath(models / path.relative_to(models).parts[0]))
+        return (
+            any(map(is_held, keys))
+            or key in self._active.paths()
+            or is_just_used(self._active.uses.last(key), self._clock())
         )
 
     @staticmethod
@@ -255,20 +263,25 @@ class Keeper:
             done.freed.append(replace(model.held, size_bytes=size_bytes))
             done.freed_files += files
 
-    def _delete_doomed(self) -> None:
-        with self._active.temp_pins.guarding():
-            moved = self._move_doomed()
-        _empty(self._trash)
-        self._catalog.forget_doomed(moved)
+    def _delete_doomed(self) -> set[Path]:
+        """Delete what the catalog does not offer any more; return what went.
 
-    def _move_doomed(self) -> set[Path]:
-        """Take doomed files out of their places; return those that are gone from there."""
-        gone = set()
+        A file that came into use at the last moment stays doomed until the next round: whoever
+        brings it again finds it, and records it.
+        """
+        moved, settled = set(), []
         for path, inode in self._catalog.doomed():
-            if not self._catalog.is_recorded(path):
-                self._to_trash(path, inode)
-            gone.add(path)
-        return gone
+            # Only the renaming is guarded: who takes hold waits for no disk and no transaction.
+            with self._active.temp_pins.guarding() as is_held:
+                is_back = self._catalog.is_recorded(path)
+                if not is_back and self._is_held(path, is_held):
+                    continue
+                if not is_back and self._to_trash(path, inode):
+                    moved.add(path)
+            settled.append(path)
+        _empty(self._trash)
+        self._catalog.forget_doomed(settled)
+        return moved
 
     def _to_trash(self, path: Path, inode: int) -> bool:
         """Move a file away, if it is the one that was meant; quick, so that it may be guarded."""
@@ -280,6 +293,10 @@ class Keeper:
         except FileNotFoundError:
             return False
         except OSError as exc:
+            if exc.errno == errno.EXDEV:  # the folder is a link to another disk
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    return True
             log.warning("file not freed reason=%s", exc.strerror)
             return False
         return True
@@ -292,15 +309,9 @@ class Keeper:
         for _ in range(MAX_SWEEPS):
             held, begun = temp_pins.held()
             roots = {key for key in held if isinstance(key, bytes)} | self._active.roots()
-            is_whole = True
-
-            def guarded(action: Callable[[], None], begun: int = begun) -> bool:
-                nonlocal is_whole
-                is_whole = temp_pins.unless_begun(begun, action)
-                return is_whole
-
-            gone += self._catalog.sweep_blocks(roots, trees, self._old_block, guarded)
-            if is_whole:
+            guard = functools.partial(temp_pins.while_nothing_begins, begun)
+            gone += self._catalog.sweep_blocks(roots, trees, self._old_block, guard)
+            if temp_pins.held()[1] == begun:
                 break
         return gone
 

@@ -48,10 +48,11 @@ class TempPins:
         with self._lock:
             yield lambda key: key in self._held
 
-    def unless_begun(self, seen: int, action: Callable[[], None]) -> bool:
-        """Run a short action unless something took hold since `held` returned `seen`."""
+    @contextlib.contextmanager
+    def while_nothing_begins(self, seen: int) -> Iterator[bool]:
+        """Let nobody take hold for the length of the block, which must be short.
+
+        Yields whether nothing has taken hold since `held` returned `seen`.
+        """
         with self._lock:
-            if self._begun != seen:
-                return False
-            action()
-            return True
+            yield self._begun == seen

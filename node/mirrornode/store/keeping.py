@@ -26,6 +26,7 @@ from mirrornode.store.stamps import FileStamp
 
 if TYPE_CHECKING:
     import sqlite3
+    from contextlib import AbstractContextManager
 
     from mirrornode.store.database import Database
 
@@ -240,7 +241,7 @@ class KeepingTable:
         held: Iterable[bytes],
         candidates: Iterable[bytes],
         old: int,
-        guarded: Callable[[Callable[[], None]], bool],
+        guard: Callable[[], AbstractContextManager[bool]],
     ) -> int:
         """Drop the inner blocks that no recorded file, root, pin or held root needs.
 
@@ -249,8 +250,8 @@ class KeepingTable:
             candidates: Blocks that may go whatever their age.
             old: Others may go up to this `last_block`: younger ones may be of work that has not
                 recorded its files yet.
-            guarded: Calls what it is given while nothing new begins to run, and returns True; or
-                returns False when something has begun since `held` was taken.
+            guard: Keeps anything new from beginning to run, until a change is committed; yields
+                False when something has begun since `held` was taken.
 
         Returns:
             How many blocks went.
@@ -274,22 +275,14 @@ class KeepingTable:
         ]
         gone = 0
         for batch, marks in batches(waste):
-            dropped: list[int] = []
-
-            def drop(
-                batch: list[bytes] = batch, marks: str = marks, dropped: list[int] = dropped
-            ) -> None:
-                with self._database.write() as connection:
-                    if _recorded(connection) == seen:  # else what was waste may be needed now
-                        dropped.append(
-                            connection.execute(
-                                f"DELETE FROM blocks WHERE multihash IN ({marks})", batch
-                            ).rowcount
-                        )
-
-            if not guarded(drop) or not dropped:
-                break
-            gone += dropped[0]
+            with contextlib.ExitStack() as until_committed, self._database.write() as connection:
+                # Entered once it is our turn to write: others must not wait for that, too.
+                is_quiet = until_committed.enter_context(guard())
+                if not is_quiet or _recorded(connection) != seen:
+                    break  # what was waste may be needed now
+                gone += connection.execute(
+                    f"DELETE FROM blocks WHERE multihash IN ({marks})", batch
+                ).rowcount
         return gone
 
 
