@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mirrornode.store.history_records import Download
 
 PATH = "/metrics"
-DOWNLOAD_KINDS: Final = ("get", "hub", "gateway", "sync")
+DOWNLOAD_KINDS: Final = ("get", "hub", "gateway", "pin", "sync")
 OUTCOMES: Final = ("ok", "partial", "failed", "cancelled")
 ASKED_FACES: Final = (GATEWAY, HUB_ENDPOINT)
 PEER_KINDS: Final = ("peer", "bitswap")  # what they bring need not come from an origin

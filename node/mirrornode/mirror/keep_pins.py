@@ -108,6 +108,7 @@ class Pinning:
                     mirrors=request.mirrors,
                     peers=request.peers,
                     timeout_s=request.timeout_s,
+                    kind="pin",
                     is_kept=True,
                     max_bytes=request.max_bytes,
                 )
@@ -131,6 +132,7 @@ class Pinning:
             Path("/"),
             token=request.token,
             peers=request.peers,
+            kind="pin",
             is_kept=True,
             max_bytes=request.max_bytes,
         )

@@ -56,7 +56,8 @@ class Download:
 
     Attributes:
         id: Its number, which only grows; 0 before it was saved.
-        kind: "get" (a CID), "hub" (`get hf:`), "gateway" (asked for over HTTP), "sync", …
+        kind: "get" (a CID), "hub" (`get hf:`), "gateway" (asked for over HTTP), "pin",
+            "sync".
         target: As it was named; "" when requests are not to be kept.
         root: What exactly came: a CID, or `hf:` with its commit; "" when not known or not kept.
         started_at: Unix seconds; so `ended_at`, which is None while it runs.
