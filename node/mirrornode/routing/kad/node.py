@@ -127,6 +127,7 @@ class Kad:
             everybody=self._refresher.everybody,
             address_filter=self._filter,
             own_addresses=self._own_addresses,
+            clock=clock,
             settings=self._settings,
         )
         self._exchange = ValueExchange(
@@ -159,6 +160,16 @@ class Kad:
     def value_count(self) -> int:
         """How many values we keep, our own among them."""
         return len(self._values)
+
+    @property
+    def walk_count(self) -> int:
+        """How many walks to a place there were so far."""
+        return self._walker.walks
+
+    @property
+    def network_servers(self) -> int:
+        """About how many servers the network has; 0 when that is not known yet."""
+        return self._walker.size.servers
 
     async def run(self) -> None:
         """Keep table and records fresh until cancelled."""

@@ -1,9 +1,9 @@
 """Tells the peers nearest to our keys that we have them, and checks that they keep the records.
 
 Announcing must not slow transfers down, so many keys go together: nobody is looked for in a network
-so small that everybody is near, one walk serves all keys of a region, and a peer gets all its
-records on one stream. ADD_PROVIDER has no answer, and servers drop records silently (quota, rate
-limit, unfit address); so the last message on that stream asks for the last record.
+so small that everybody is near, a region is explored once for all keys in it (`cover`), and a peer
+gets all its records on one stream. ADD_PROVIDER has no answer, and servers drop records silently
+(quota, rate limit, unfit address); so the last message on that stream asks for the last record.
 
 Driven by: `routing.kad.node`. Spec: libp2p kad-dht, "Content provider advertisement".
 """
@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirrornode.routing.kad.keys import KEY_BITS, common_prefix_bits, kad_id, peer_kad_id
+from mirrornode.routing.kad.cover import RegionCover, key_within
+from mirrornode.routing.kad.keys import kad_id, peer_kad_id
 from mirrornode.wire.kad import KadMessage, KadPeer, MessageType, encode_message
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from mirrornode.routing.kad.walk import Walker
 
 RECORDS_A_STREAM = 100  # some 20 KiB: fits a stream's window, and takes a server some 5 ms
-MIN_REGION_PEERS = 5  # of one walk for many keys: those who look for a key ask the nearest 3
+MAX_GAP_WALKS = 8  # for one key; then it gets a walk of its own
+FEW_KEYS = 2  # in a region: cheaper by a walk each than by exploring the region
+MAX_COVERED = 20_000  # servers; the public network has half
 SPARE_PEERS = 2  # times k: how many of the nearest are tried when nearer ones fail
 
 
@@ -50,6 +54,7 @@ class Publisher:
         everybody: All peers of a network that is known to have fewer than k, else None.
         address_filter: Which of our addresses a peer may be told.
         own_addresses: Our multiaddrs at present, without /p2p.
+        clock: Monotonic seconds.
         settings: Times and bounds.
     """
 
@@ -62,8 +67,12 @@ class Publisher:
         everybody: Callable[[], Sequence[str] | None],
         address_filter: AddressFilter,
         own_addresses: Callable[[], Sequence[str]],
+        clock: Callable[[], float],
         settings: KadSettings,
     ) -> None:
+        self._clock = clock
+        self._cover = RegionCover(settings.lookup.k)
+        self._cover_ends = 0.0
         self._peer_id = peer_id
         self._peers = peers
         self._walker = walker
@@ -112,6 +121,7 @@ class Publisher:
         for start in range(0, len(shares), RECORDS_A_STREAM):
             some = shares[start : start + RECORDS_A_STREAM]
             if not await self.send_records(peer_id, [share.key for share in some]):
+                self._cover.drop(peer_id)
                 return
             for share in some:
                 share.kept_by += 1
@@ -119,18 +129,51 @@ class Publisher:
     async def _nearest(self, keys: Iterable[bytes]) -> dict[bytes, list[str]]:
         """Return the peers to be told of each key, the nearest first."""
         everybody = self._everybody()
-        k = self._settings.lookup.k
-        walked, region_bits, peers = 0, KEY_BITS, list(everybody or ())
+        by_place = sorted((kad_id(key), key) for key in keys)
+        if everybody is None:
+            places = [place for place, _ in by_place]
+            return {key: await self._explore(place, key, places) for place, key in by_place}
+        count = SPARE_PEERS * self._settings.lookup.k
         nearest: dict[bytes, list[str]] = {}
-        for place, key in sorted((kad_id(key), key) for key in keys):
-            if everybody is None and (
-                not nearest or common_prefix_bits(place, walked) < region_bits
-            ):
-                peers = await self._walker.closest(key)
-                walked, region_bits = place, _region_bits(place, peers, k)
-            by_distance = ((peer_kad_id(peer) ^ place, peer) for peer in peers)
-            nearest[key] = [peer for _, peer in heapq.nsmallest(SPARE_PEERS * k, by_distance)]
+        for place, key in by_place:
+            by_distance = ((peer_kad_id(peer) ^ place, peer) for peer in everybody)
+            nearest[key] = [peer for _, peer in heapq.nsmallest(count, by_distance)]
         return nearest
+
+    async def _explore(self, place: int, key: bytes, places: Sequence[int]) -> list[str]:
+        """Return the peers nearest to one key, by what is known or by walks.
+
+        Args:
+            place: Where the key lies.
+            key: It.
+            places: Where it and the others lie, ascending: many in one region share walks.
+        """
+        cover = self._fresh_cover()
+        count = SPARE_PEERS * self._settings.lookup.k
+        for _ in range(MAX_GAP_WALKS):
+            if (found := cover.nearest(place, count)) is not None:
+                return found
+            gap = cover.gap_near(place)
+            if gap is None:
+                break
+            waiting = bisect_left(places, cover.home_of(place).stop) - bisect_left(places, place)
+            if waiting <= FEW_KEYS:
+                break
+            await self._walk(key_within(gap), cover)
+        return (await self._walk(key, cover))[:count]
+
+    async def _walk(self, key: bytes, cover: RegionCover) -> list[str]:
+        found, is_finished = await self._walker.explore(key)
+        if is_finished:
+            cover.add(kad_id(key), found)
+        return found
+
+    def _fresh_cover(self) -> RegionCover:
+        now = self._clock()
+        if now >= self._cover_ends or len(self._cover) > MAX_COVERED:
+            self._cover = RegionCover(self._settings.lookup.k)
+            self._cover_ends = now + self._settings.cover_s
+        return self._cover
 
     def _records(self, keys: Sequence[bytes], link: Link) -> list[bytes]:
         """Return an ADD_PROVIDER for each key; nothing if there is no address to name."""
@@ -143,17 +186,3 @@ class Publisher:
 
     def _names_us(self, answer: KadMessage) -> bool:
         return any(peer.peer_id == self._peer_id for peer in answer.provider_peers)
-
-
-def _region_bits(place: int, peers: Sequence[str], k: int) -> int:
-    """Return how many bits a key must share with `place` to have its nearest among `peers`.
-
-    These are what a walk to `place` found, the nearest first. The first k are complete, so all
-    peers that share more bits with it than the k-th does are known, and they are nearer to a key
-    among them than anybody else. If they are few, somebody unknown may be next.
-    """
-    if len(peers) < k:
-        return 0  # that is everybody
-    shared = [common_prefix_bits(place, peer_kad_id(peer)) for peer in peers[:k]]
-    bits = shared[-1] + 1
-    return bits if sum(each >= bits for each in shared) >= MIN_REGION_PEERS else KEY_BITS

@@ -23,6 +23,7 @@ class KadSettings:
     retry_s: float = 10.0  # a peer that failed is left alone so long; then links are offered again
     sweep_s: float = 600.0  # how often expired records are dropped
     confirm_delay_s: float = 0.25  # before asking again whether a record was kept
+    cover_s: float = 600.0  # how long what walks have shown of a region is built upon
     max_open_requests: int = 64  # of all lookups together
     max_response_bytes: int = 1 << 20  # 20 peers and 512 providers have some 160 KiB
     lookup: LookupLimits = field(default_factory=LookupLimits)

@@ -13,9 +13,10 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from mirrornode.routing.kad.keys import kad_id
+from mirrornode.routing.kad.keys import kad_id, peer_kad_id
 from mirrornode.routing.kad.lookup import Lookup
 from mirrornode.routing.kad.records import ProviderRecord
+from mirrornode.routing.kad.size import SizeEstimate
 from mirrornode.wire.kad import KadMessage, MessageType
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Walker:
         address_filter: AddressFilter,
         settings: KadSettings,
     ) -> None:
+        self.size = SizeEstimate()
+        self.walks = 0  # to places, so far; not those for providers
         self._swarm = swarm
         self._peers = peers
         self._table = table
@@ -48,12 +51,23 @@ class Walker:
 
     async def closest(self, key: bytes) -> list[str]:
         """Return the living peers found on a walk to `key`, the nearest first."""
+        return (await self.explore(key))[0]
+
+    async def explore(self, key: bytes) -> tuple[list[str], bool]:
+        """As `closest`; also whether the walk came to its end: else somebody may be nearer."""
         lookup = self._lookup(key)
         query = KadMessage(MessageType.FIND_NODE, key)
         async with aclosing(self._walk(lookup, query, self._settings.lookup_timeout_s)) as answers:
             async for _ in answers:
                 pass
-        return lookup.closest()
+        self.walks += 1
+        found = lookup.closest()
+        if lookup.finished:
+            nearest = found[: self._settings.lookup.k]
+            target = kad_id(key)
+            distances = [peer_kad_id(peer) ^ target for peer in nearest]
+            self.size.walked(distances, self._settings.lookup.k)
+        return found, lookup.finished
 
     def answers(
         self, query: KadMessage, timeout_s: float
