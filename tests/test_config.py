@@ -109,7 +109,7 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         ("share = [1]", "share", "must be a list of strings"),
         ("swarm = 1", "swarm", "must be a table"),
         ("[swarm]\nmdns = 'yes'", "swarm.mdns", "must be a bool"),
-        ("[swarm]\nmode = 'public'", "swarm.mode", 'only "lan" is known'),
+        ("[swarm]\nmode = 'open'", "swarm.mode", '"lan" or "public"'),
         ("[gateway]\naddress = 8090", "gateway.address", "must be a str"),
         ("mirror = 'http://x'", "mirror", "[[mirror]]"),
         ("[[mirror]]\nurl = 'http://x'\nweight = -1", "mirror.weight", "a number from 0 on"),
@@ -191,7 +191,7 @@ def test_environment_overrides_the_file(tmp_path: Path) -> None:
     ("variable", "value", "key"),
     [
         ("MIRRORNODE_SWARM_MDNS", "maybe", "swarm.mdns"),
-        ("MIRRORNODE_SWARM_MODE", "public", "swarm.mode"),
+        ("MIRRORNODE_SWARM_MODE", "open", "swarm.mode"),
         ("MIRRORNODE_LIMITS_UPLOAD", "fast", "limits.upload"),
         ("MIRRORNODE_ORIGIN", "https://huggingface.co, hub.example.com", "origin.url"),
     ],

@@ -23,6 +23,13 @@ from mirrornode.sizes import parse_size
 DEFAULT_SWARM_PORT = 4101
 DEFAULT_PEER_PLANE_PORT = 4102
 DEFAULT_GATEWAY_PORT = 8090
+PUBLIC_BOOTSTRAP = (  # what Kubo begins with, /dnsaddr/bootstrap.libp2p.io, as names with a port
+    "/dns/sv15.bootstrap.libp2p.io/tcp/4001/p2p/QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN",
+    "/dns/ny5.bootstrap.libp2p.io/tcp/4001/p2p/QmQCU2EcMqAqQPR2i9bChDtGNJchTbq5TbXJJ16u19uLTa",
+    "/dns/am6.bootstrap.libp2p.io/tcp/4001/p2p/QmbLHAnMoJPWSCR5Zhtx6BHJX9KiKNN6tpvbUcqanj75Nb",
+    "/dns/sg1.bootstrap.libp2p.io/tcp/4001/p2p/QmcZf59bWwK5XFi76CZX8cbJ4BhTzzA3gU1ZjYZcYW3dwt",
+    "/ip4/104.131.131.82/tcp/4001/p2p/QmaCpDMGvV2BGHeYERUEnRQAwe3N8SzbUtfsmvsqQLuvuJ",
+)
 MIN_RATE = 10_000  # bytes a second: below that, sources time out before a piece has arrived
 
 _HUB_PREFIX = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
@@ -55,10 +62,12 @@ class OriginConfig:
 class SwarmConfig:
     """The libp2p side: who we are and whom we know."""
 
-    mode: str = "lan"  # "lan": private addresses and /ipfs/lan/kad/1.0.0
+    mode: str = "lan"  # "lan", or "public": announces to and finds in the public IPFS DHT, too
     listen: tuple[str, ...] = ()  # multiaddrs; empty means /ip4/0.0.0.0/tcp/4101 or a free port
     bootstrap: tuple[str, ...] = ()  # multiaddrs ending in /p2p/<peer id>
     mdns: bool = True  # find and be found on the local network without any setting
+    public_server: bool = False  # True: serve the public DHT before anybody was seen to reach us
+    public_bootstrap: tuple[str, ...] = PUBLIC_BOOTSTRAP  # dialled in public mode only
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,9 +365,9 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
         raise ConfigError(
             f'{name} = "{value}" in {origin}: give a path such as "/hub"', key=name, origin=origin
         )
-    if name == "swarm.mode" and value != "lan":
+    if name == "swarm.mode" and value not in ("lan", "public"):
         raise ConfigError(
-            f'{name} = "{value}" in {origin}: only "lan" is known', key=name, origin=origin
+            f'{name} = "{value}" in {origin}: "lan" or "public"', key=name, origin=origin
         )
     if name == "origin.kind" and value != "huggingface":
         raise ConfigError(

@@ -56,8 +56,8 @@ from mirrornode.mirror.shelf import Shelf
 from mirrornode.routing.announce import Announcer
 from mirrornode.routing.delegated import DelegatedRouters
 from mirrornode.routing.find import Finder
-from mirrornode.routing.kad.node import Kad
 from mirrornode.routing.nearby import NearbyPeers
+from mirrornode.routing.networks import Networks, make_networks
 from mirrornode.sources.hub_origin import HubOrigin, Origins
 from mirrornode.sources.router_http import open_router_http
 from mirrornode.store.catalog import Catalog, open_catalog
@@ -90,7 +90,7 @@ class Node:
     config: Config
     catalog: Catalog
     swarm: Swarm
-    kad: Kad
+    dht: Networks
     ports: GetPorts
     uploads: Uploads
     hub: HubParts
@@ -109,6 +109,7 @@ class Node:
             "peer_plane": self.peer_plane,
             "gateway": self.gateway,
             "home": str(self.config.home),
+            "dht": self.dht.status(),
         }
 
     def status(self) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class Node:
             **self.ready_record(),
             "uptime_s": round(time.monotonic() - self.started_at, 1),
             "peers": len(self.swarm.links()),
-            "dht_peers": self.kad.table_size,
+            "dht_peers": self.dht.table_size,
             "hub_endpoint": self.gateway + self.config.gateway.hub_prefix if self.gateway else "",
             "roots": len(self.catalog.roots()),
             "files": files,
@@ -169,9 +170,9 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         listen = ANY_PORT if is_short_lived and not config.swarm.listen else None
         swarm = await stack.enter_async_context(open_swarm(config.swarm, identity, listen=listen))
         # A node that lives for one command would only leave holes in the tables of others.
-        kad = Kad(swarm, serve=not is_short_lived)
-        announcer = Announcer(kad, catalog, is_busy=lambda: active.is_busy)
-        finder = Finder(swarm, kad, routers=_open_routers(stack, config))
+        dht = make_networks(swarm, config.swarm, serve=not is_short_lived)
+        announcer = Announcer(dht.lan, catalog, is_busy=lambda: active.is_busy)
+        finder = Finder(swarm, dht, routers=_open_routers(stack, config))
         loop = asyncio.get_running_loop()
 
         def on_asked(peer_id: str, roots: Sequence[Cid]) -> None:
@@ -192,7 +193,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             open_names(
                 catalog,
                 identity,
-                kad,
+                dht,
                 meet,
                 goes_on=not is_short_lived,
                 router_urls=config.routing.delegated,
@@ -202,9 +203,9 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         if not is_short_lived:
 
             def connected() -> tuple[int, int]:
-                return len(swarm.links()), kad.table_size
+                return len(swarm.links()), dht.table_size
 
-            lookups = Lookups(swarm, kad, finder)
+            lookups = Lookups(swarm, dht, finder)
             numbers = NodeNumbers(catalog, recorder, uploads, connected, __version__)
             parts = GatewayParts(shelf, numbers, hub, names.resolver, swarm, lookups)
             gateway = await stack.enter_async_context(open_gateway(config, parts))
@@ -214,7 +215,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             config,
             catalog,
             swarm,
-            kad,
+            dht,
             ports,
             uploads,
             hub,
@@ -226,7 +227,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             started_at=time.monotonic(),
         )
         run = await stack.enter_async_context(_background())
-        run(kad.run())
+        run(dht.run(becomes_server=not is_short_lived))
         run(announcer.run())
         if not is_short_lived:
             run(names.publisher.run())

@@ -17,7 +17,7 @@ from mirrornode.mirror.ipns_publish import (
     list_publications,
 )
 from mirrornode.mirror.name_keys import NameKeys
-from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL
+from mirrornode.routing.kad.rules import LAN_KAD_PROTOCOL
 from mirrornode.swarm.identity import Identity
 from mirrornode.wire.ipns import NANOSECONDS, IpnsRecord, name_to_text, verify_record
 from mirrornode.wire.kad import KadMessage, MessageType, decode_message, encode_message

@@ -13,7 +13,7 @@ from contracts.announce_queue import AnnounceQueueContract
 from mirrornode.errors import CatalogUnusable
 from mirrornode.routing.announce import Announcer, AnnounceSettings
 from mirrornode.routing.kad.node import Kad
-from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL
+from mirrornode.routing.kad.rules import LAN_KAD_PROTOCOL
 from mirrornode.store.announcements import LARGE_FILE_PRIORITY, ROOT_PRIORITY
 from mirrornode.wire.kad import KadMessage, MessageType, decode_message, encode_message
 from support.dht_room import Room, multihash_of, open_room

@@ -8,7 +8,7 @@ import pytest
 
 from mirrornode.errors import LocalProtocolError, SourceGone
 from mirrornode.routing.kad.node import Kad, ProviderRecord
-from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL
+from mirrornode.routing.kad.rules import LAN_KAD_PROTOCOL
 from mirrornode.wire.kad import KadMessage, KadPeer, MessageType, decode_message, encode_message
 from support.dht_room import Room, multihash_of, open_room
 from support.virtual_swarm import VirtualSwarm, make_peer_id

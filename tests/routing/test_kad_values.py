@@ -8,7 +8,7 @@ import pytest
 
 from mirrornode.errors import LocalProtocolError
 from mirrornode.routing.kad.node import Kad
-from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL
+from mirrornode.routing.kad.rules import LAN_KAD_PROTOCOL
 from mirrornode.wire.kad import (
     KadMessage,
     KadRecord,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from mirrornode.routing.kad.node import Kad
+from mirrornode.routing.kad.rules import DhtRules
 from mirrornode.routing.kad.settings import KadSettings
 from support.virtual_swarm import VirtualNet, VirtualSwarm
 
@@ -35,6 +36,7 @@ class Room:
         *,
         dial: VirtualSwarm | None = None,
         settings: KadSettings | None = None,
+        rules: DhtRules | None = None,
         serve: bool = True,
         addresses: list[str] | None = None,
         unix_clock: Callable[[], float] = time.time,
@@ -44,6 +46,7 @@ class Room:
         loop = asyncio.get_running_loop()
         kad = Kad(
             swarm,
+            rules=rules,
             clock=loop.time,
             unix_clock=unix_clock,
             rng=random.Random(name),

@@ -76,6 +76,7 @@ class VirtualSwarm:
         self.is_blackhole = False
         self.faults = ""
         self.received: list[tuple[str, bytes]] = []
+        self.seen: list[tuple[str, bytes]] = []  # protocol and message: requests and own answers
         self.linked: dict[str, VirtualLink] = {}
         self._responders: dict[str, Responder] = {}
         self._max_request_bytes: dict[str, int] = {}
@@ -85,6 +86,11 @@ class VirtualSwarm:
     @property
     def peer_id(self) -> str:
         return self._peer_id
+
+    @property
+    def spoken(self) -> set[str]:
+        """The protocols that are answered."""
+        return set(self._responders)
 
     def addresses(self) -> list[str]:
         return [f"{address}/p2p/{self._peer_id}" for address in self.listen]
@@ -157,6 +163,10 @@ class VirtualSwarm:
         self._gone_callbacks.append(callback)
         return lambda: self._gone_callbacks.remove(callback)
 
+    async def disconnect(self, peer_id: str) -> None:
+        if peer_id in self.linked:
+            self.unlink(peer_id)
+
     def unlink(self, peer_id: str) -> None:
         """Cut the link to a peer, on both sides."""
         for near, far in ((self, self._net.nodes[peer_id]), (self._net.nodes[peer_id], self)):
@@ -203,4 +213,8 @@ class VirtualSwarm:
             raise SourceRefused(f"does not speak {protocol}", source_id=peer_id)
         if len(payload) > other._max_request_bytes[protocol]:
             raise SourceGone("request is too long", source_id=peer_id)
-        return await responder(self._peer_id, payload)
+        response = await responder(self._peer_id, payload)
+        other.seen.append((protocol, payload))
+        if response is not None:
+            other.seen.append((protocol, response))
+        return response

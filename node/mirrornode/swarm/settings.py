@@ -12,8 +12,10 @@ from mirrornode.errors import ConfigError
 from mirrornode.swarm.addresses import TcpAddress
 
 
-def parse_bootstrap(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Group bootstrap multiaddrs by peer id.
+def parse_bootstrap(
+    texts: Sequence[str], key: str = "swarm.bootstrap"
+) -> dict[str, tuple[str, ...]]:
+    """Group bootstrap multiaddrs by peer id; `key` is the setting they come from.
 
     Raises:
         ConfigError: One is not a TCP multiaddr, or does not end in `/p2p/<peer id>`.
@@ -23,11 +25,11 @@ def parse_bootstrap(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
         try:
             address = TcpAddress.parse(text)
         except ValueError as exc:
-            raise ConfigError(f"bootstrap {text!r}: {exc}", key="swarm.bootstrap") from exc
+            raise ConfigError(f"{key} {text!r}: {exc}", key=key) from exc
         if not address.peer_id or not address.port:
             raise ConfigError(
-                f"bootstrap {text!r} must name a port and end in /p2p/<peer id>",
-                key="swarm.bootstrap",
+                f"{key} {text!r} must name a port and end in /p2p/<peer id>",
+                key=key,
             )
         found[address.peer_id] = (*found.get(address.peer_id, ()), str(address))
     return found

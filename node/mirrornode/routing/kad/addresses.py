@@ -2,9 +2,11 @@
 
 On a LAN network only addresses of local networks are passed on or believed, and loopback addresses
 only between programs of one machine: a remote peer that names 127.0.0.1 would make us knock at our
-own services. Names (dns) are not believed either: resolving them is a query a stranger chose.
+own services. On the public network only public addresses are: a private one would name another
+machine to everybody, and tell strangers how our network is built. Names (dns) are not believed on
+either: resolving them is a query a stranger chose.
 
-Spec: libp2p kad-dht; go-libp2p-kad-dht `dht_filters.go` (private addresses on the LAN DHT).
+Spec: libp2p kad-dht; go-libp2p-kad-dht `dht_filters.go`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ MAX_REMEMBERED_PEERS = 4096  # of the address book; a LAN has tens
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _CARRIER_NAT = ipaddress.ip_network("100.64.0.0/10")  # is_private says no to it; VPNs use it
+_GROUP_BITS = {4: 16, 6: 32}  # go-libp2p-kbucket: what one operator is taken to own
 _NEAR_BITS = {4: 24, 6: 64}  # a usual subnet: as near as go's "directly routed" can be told
 
 
@@ -35,6 +38,10 @@ class AddressFilter(Protocol):
         """Return the addresses fit to be sent or believed over the link at `link_address`."""
         ...
 
+    def covers(self, link_address: str) -> bool:
+        """Tell whether the peer at the other end of a link may be one of the network."""
+        ...
+
 
 class LanAddresses:
     """Accepts addresses of local networks.
@@ -42,10 +49,14 @@ class LanAddresses:
     Args:
         own_addresses: Our multiaddrs at present. Public addresses are accepted next to them only
             (same /24 or /64): some institutes number their LANs so.
+        near_links_only: Whether a peer must be linked through such an address, too.
     """
 
-    def __init__(self, own_addresses: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self, own_addresses: Callable[[], Sequence[str]], *, near_links_only: bool = False
+    ) -> None:
         self._own_addresses = own_addresses
+        self._near_links_only = near_links_only
 
     def select(self, addresses: Iterable[str], link_address: str) -> list[str]:
         within_machine = reach_of(link_address) is Reach.MACHINE
@@ -57,8 +68,21 @@ class LanAddresses:
             or (reach is Reach.WORLD and self._is_near(address))
         ]
 
+    def covers(self, link_address: str) -> bool:
+        return not self._near_links_only or bool(self.select([link_address], link_address))
+
     def _is_near(self, address: str) -> bool:
         return any(_are_near(address, own) for own in self._own_addresses())
+
+
+class PublicAddresses:
+    """Accepts addresses of the internet, whoever names them."""
+
+    def select(self, addresses: Iterable[str], link_address: str) -> list[str]:
+        return [address for address in addresses if reach_of(address) is Reach.WORLD]
+
+    def covers(self, link_address: str) -> bool:
+        return True  # a neighbour may be a server of the internet; its addresses decide
 
 
 class Reach(Enum):
@@ -81,6 +105,15 @@ def reach_of(address: str) -> Reach:
     if ip.is_private or ip.is_link_local or (ip.version == 4 and ip in _CARRIER_NAT):
         return Reach.LAN
     return Reach.WORLD
+
+
+@lru_cache(maxsize=16384)
+def group_of(address: str) -> str:
+    """Return the part of the internet an address lies in: an IPv4 /16, an IPv6 /32; "" if none."""
+    ip = _ip_of(address)
+    if ip is None or reach_of(address) is not Reach.WORLD:
+        return ""
+    return str(ipaddress.ip_network(f"{ip}/{_GROUP_BITS[ip.version]}", strict=False))
 
 
 def _ip_of(address: str) -> IpAddress | None:

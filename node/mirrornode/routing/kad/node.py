@@ -18,19 +18,15 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import LocalProtocolError, RemoteProtocolError
-from mirrornode.routing.kad.addresses import (
-    AddressBook,
-    AddressFilter,
-    LanAddresses,
-    bare_addresses,
-)
-from mirrornode.routing.kad.keys import peer_kad_id
+from mirrornode.routing.kad.addresses import AddressBook, bare_addresses
+from mirrornode.routing.kad.diversity import IpDiversity
+from mirrornode.routing.kad.keys import common_prefix_bits, peer_kad_id
 from mirrornode.routing.kad.peers import KadPeers
 from mirrornode.routing.kad.publish import Publisher
 from mirrornode.routing.kad.records import ProviderRecord, ProviderStore
 from mirrornode.routing.kad.refresh import Refresher
+from mirrornode.routing.kad.rules import DhtRules, lan_rules
 from mirrornode.routing.kad.server import MAX_CONTENT_KEY_BYTES, KadServer
-from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL, KadSettings
 from mirrornode.routing.kad.table import K, RoutingTable
 from mirrornode.routing.kad.value_exchange import ValueExchange
 from mirrornode.routing.kad.values import ValueStore
@@ -40,6 +36,7 @@ from mirrornode.wire.peer_id import peer_id_to_bytes
 
 if TYPE_CHECKING:
     from mirrornode.routing.kad.ports import Link, SwarmPort
+    from mirrornode.routing.kad.settings import KadSettings
     from mirrornode.wire.ipns import IpnsRecord
 
 __all__ = ["Kad", "ProviderRecord"]
@@ -50,16 +47,15 @@ REDIALS = 3  # known peers dialled at a time when nobody is linked
 
 
 class Kad:
-    """One DHT: its protocol id and its idea of a fit address.
+    """One DHT.
 
     Args:
         swarm: Carries messages; the protocol is served on it from now on.
-        protocol: The DHT's protocol id.
+        rules: Which network's DHT; None for that of LANs.
         clock: Monotonic seconds.
         unix_clock: Unix seconds, by which values run out.
-        address_filter: Which addresses the network is about; None for those of LANs.
         rng: Source of refresh targets and jitter.
-        settings: Times and bounds.
+        settings: Times and bounds, instead of those of the rules.
         serve: False makes a client: it asks, but nobody asks it or keeps records with it.
     """
 
@@ -67,22 +63,22 @@ class Kad:
         self,
         swarm: SwarmPort,
         *,
-        protocol: str = LAN_KAD_PROTOCOL,
+        rules: DhtRules | None = None,
         clock: Callable[[], float] = time.monotonic,
         unix_clock: Callable[[], float] = time.time,
-        address_filter: AddressFilter | None = None,
         rng: random.Random | None = None,
         settings: KadSettings | None = None,
         serve: bool = True,
     ) -> None:
         self._swarm = swarm
-        self._protocol = protocol
+        self._rules = rules = rules or lan_rules(swarm.addresses)
         self._clock = clock
-        self._filter = address_filter or LanAddresses(swarm.addresses)
+        self._filter = rules.addresses
         self._rng = rng or random.Random()
-        self._settings = settings or KadSettings()
+        self._settings = settings or rules.settings
         self._table = RoutingTable(peer_kad_id(swarm.peer_id))
-        self._book = AddressBook()
+        self._diversity = IpDiversity(rules.groups)
+        self._book = AddressBook(max_peers=rules.max_known)
         self._records = ProviderStore(self._settings.records)
         self._values = ValueStore(self._settings.values, unix_clock)
         self._server = KadServer(
@@ -97,7 +93,7 @@ class Kad:
         )
         self._peers = KadPeers(
             swarm,
-            protocol,
+            rules,
             book=self._book,
             settings=self._settings,
             clock=clock,
@@ -116,6 +112,7 @@ class Kad:
             swarm.peer_id,
             self._table,
             self._walker,
+            network=rules.name,
             clock=clock,
             rng=self._rng,
             settings=self._settings,
@@ -143,8 +140,14 @@ class Kad:
         self._linked_servers: set[str] = set()
         self._populated = asyncio.Event()  # set while the table holds a peer
         self._newcomer_callbacks: list[Callable[[str], None]] = []
+        self.is_server = False
         if serve:
-            swarm.serve(protocol, self._respond)
+            self.start_serving()
+
+    @property
+    def network(self) -> str:
+        """The name of the network: "lan" or "public"."""
+        return self._rules.name
 
     @property
     def table_size(self) -> int:
@@ -157,6 +160,11 @@ class Kad:
         return len(self._records)
 
     @property
+    def network_servers(self) -> int:
+        """About how many servers the network has; 0 when that is not known yet."""
+        return self._walker.size.servers
+
+    @property
     def value_count(self) -> int:
         """How many values we keep, our own among them."""
         return len(self._values)
@@ -166,10 +174,20 @@ class Kad:
         """How many walks to a place there were so far."""
         return self._walker.walks
 
+    def remember_servers(self, count: int) -> None:
+        """Take what the size of the network was estimated at before a restart."""
+        self._walker.size.remember(count)
+
     @property
-    def network_servers(self) -> int:
-        """About how many servers the network has; 0 when that is not known yet."""
-        return self._walker.size.servers
+    def answer_count(self) -> int:
+        """How many sensible answers peers have given; standing still, the network is away."""
+        return self._peers.answers
+
+    def start_serving(self) -> None:
+        """Answer others and keep their records from now on; nothing if that is so already."""
+        if not self.is_server:
+            self.is_server = True
+            self._swarm.serve(self._rules.protocol, self._respond)
 
     async def run(self) -> None:
         """Keep table and records fresh until cancelled."""
@@ -201,8 +219,13 @@ class Kad:
     def add_peer(self, peer_id: str) -> bool:
         """Put a DHT server into the table; return whether it is in now."""
         was_empty = not len(self._table)
+        bucket = common_prefix_bits(self._table.own_id, peer_kad_id(peer_id))
+        if not self._diversity.admit(peer_id, bucket, self._book.get(peer_id)):
+            return False
         is_in = self._table.add(peer_id)
-        if is_in:
+        if not is_in:
+            self._diversity.remove(peer_id)
+        else:
             self._populated.set()
             if was_empty:
                 self._refresher.joined()
@@ -211,6 +234,7 @@ class Kad:
     def remove_peer(self, peer_id: str) -> None:
         """Take a peer out of the table; its addresses are kept for another try."""
         self._table.remove(peer_id)
+        self._diversity.remove(peer_id)
         if not len(self._table):
             self._populated.clear()
 
@@ -335,36 +359,52 @@ class Kad:
     def _link_up(self, link: Link) -> None:
         self._peers.forgive(link.peer_id)
         self._offer(link)
-        if self._protocol in link.protocols and link.peer_id not in self._linked_servers:
+        if self._belongs(link) and link.peer_id not in self._linked_servers:
             self._linked_servers.add(link.peer_id)
             for callback in tuple(self._newcomer_callbacks):
                 callback(link.peer_id)
 
     def _link_down(self, peer_id: str) -> None:
         self._linked_servers.discard(peer_id)
-        self.remove_peer(peer_id)
+        self._peers.link_ended(peer_id)
+        if not self._rules.keeps_unlinked:
+            self.remove_peer(peer_id)
 
     def _offer(self, link: Link) -> None:
         known = [link.address] if link.outbound else []
         addresses = bare_addresses((*known, *link.listen_addresses), link.peer_id)
         self._book.add(link.peer_id, self._filter.select(addresses, link.address))
-        if self._protocol in link.protocols:
+        if self._belongs(link):
             self.add_peer(link.peer_id)
         else:
-            self.remove_peer(link.peer_id)  # it has become a client
+            self.remove_peer(link.peer_id)  # it may have become a client
+
+    def _belongs(self, link: Link) -> bool:
+        """Tell whether a linked peer is a server of this network."""
+        rules = self._rules
+        return (
+            rules.protocol in link.protocols
+            and rules.addresses.covers(link.address)
+            and (not rules.needs_address or bool(self._book.get(link.peer_id)))
+        )
 
     def _own_addresses(self) -> list[str]:
         return bare_addresses(self._swarm.addresses(), self._swarm.peer_id)
 
     async def _respond(self, peer_id: str, request: bytes) -> bytes | None:
         link = self._swarm.link(peer_id)
+        if link is not None and not self._filter.covers(link.address):
+            log.debug("dht request refused network=%s peer=%s: not of it", self.network, peer_id)
+            return None
         try:
             message = decode_message(request)
             answer = self._server.answer(
                 peer_id, link.address if link is not None else "", message, self._clock()
             )
         except RemoteProtocolError as exc:
-            log.debug("dht request refused peer=%s reason=%s", peer_id, exc)
+            log.debug(
+                "dht request refused network=%s peer=%s reason=%s", self.network, peer_id, exc
+            )
             return None
         if link is not None:
             self._peers.forgive(peer_id)

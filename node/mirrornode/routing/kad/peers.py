@@ -12,14 +12,17 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import MirrorError, RemoteProtocolError, SourceGone
+from mirrornode.routing.kad.dialled import DialledLinks
 from mirrornode.wire.kad import KadMessage, decode_message, encode_message
 
 if TYPE_CHECKING:
     from mirrornode.routing.kad.addresses import AddressBook
     from mirrornode.routing.kad.ports import Link, SwarmPort
+    from mirrornode.routing.kad.rules import DhtRules
     from mirrornode.routing.kad.settings import KadSettings
 
 log = logging.getLogger(__name__)
@@ -28,11 +31,11 @@ MAX_SHUNNED_PEERS = 4096
 
 
 class KadPeers:
-    """Sends messages to peers of one DHT protocol.
+    """Sends messages to peers of one DHT.
 
     Args:
         swarm: Carries the messages.
-        protocol: The DHT's protocol id.
+        rules: Of the DHT.
         book: Where peers without a link are dialled.
         settings: Timeouts and bounds.
         clock: Monotonic seconds.
@@ -43,7 +46,7 @@ class KadPeers:
     def __init__(
         self,
         swarm: SwarmPort,
-        protocol: str,
+        rules: DhtRules,
         *,
         book: AddressBook,
         settings: KadSettings,
@@ -52,13 +55,15 @@ class KadPeers:
         failed: Callable[[str], None],
     ) -> None:
         self._swarm = swarm
-        self._protocol = protocol
+        self._rules = rules
         self._book = book
         self._settings = settings
         self._clock = clock
         self._alive = alive
         self._failed = failed
         self._shunned_until: OrderedDict[str, float] = OrderedDict()
+        self._dialled = DialledLinks(rules.max_dialled)
+        self.answers = 0  # sensible ones so far; when it stands still, the network is away
         self._open_requests = asyncio.Semaphore(settings.max_open_requests)
 
     async def ask(
@@ -77,15 +82,16 @@ class KadPeers:
         """
         try:
             async with self._open_requests:
-                await self.connect(peer_id)
-                response = await self._swarm.request(
-                    peer_id,
-                    self._protocol,
-                    encode_message(message),
-                    ahead=ahead,
-                    timeout_s=self._settings.request_timeout_s,
-                    max_response_bytes=self._settings.max_response_bytes,
-                )
+                with self._dialled.using(peer_id):
+                    await self.connect(peer_id)
+                    response = await self._swarm.request(
+                        peer_id,
+                        self._rules.protocol,
+                        encode_message(message),
+                        ahead=ahead,
+                        timeout_s=self._settings.request_timeout_s,
+                        max_response_bytes=self._settings.max_response_bytes,
+                    )
             answer = decode_message(response)
             if answer.type is not message.type:
                 raise RemoteProtocolError(f"answered {message.type.name} by {answer.type.name}")
@@ -100,7 +106,8 @@ class KadPeers:
         """Return the link to a peer, dialling it when there is none; None when that fails."""
         try:
             async with self._open_requests:
-                return await self.connect(peer_id)
+                with self._dialled.using(peer_id):
+                    return await self.connect(peer_id)
         except MirrorError as exc:
             self._note_failure(peer_id, exc)
             return None
@@ -119,6 +126,8 @@ class KadPeers:
             if not addresses:
                 raise SourceGone("peer has no known address", source_id=peer_id)
             await self._swarm.dial(peer_id, addresses, timeout_s=self._settings.dial_timeout_s)
+            self._dialled.add(peer_id)
+            await self._end_excess_links()
             link = self._swarm.link(peer_id)
         if link is None:
             raise SourceGone("peer left at once", source_id=peer_id)
@@ -132,14 +141,29 @@ class KadPeers:
         """Ask the peer again from now on: it has shown up."""
         self._shunned_until.pop(peer_id, None)
 
+    def link_ended(self, peer_id: str) -> None:
+        """Note that a peer has no link any more."""
+        self._dialled.forget(peer_id)
+
+    async def _end_excess_links(self) -> None:
+        for peer_id in (excess := self._dialled.take_excess()):
+            try:
+                with suppress(MirrorError):
+                    await self._swarm.disconnect(peer_id)
+            except BaseException:  # cancelled: they are still there
+                for left in excess[excess.index(peer_id) :]:
+                    self._dialled.add(left)
+                raise
+
     def _note_success(self, peer_id: str) -> None:
+        self.answers += 1
         self.forgive(peer_id)
         link = self._swarm.link(peer_id)
         if link is not None:
             self._alive(link)
 
     def _note_failure(self, peer_id: str, error: MirrorError) -> None:
-        log.debug("dht query failed peer=%s reason=%s", peer_id, error)
+        log.debug("dht query failed network=%s peer=%s reason=%s", self._rules.name, peer_id, error)
         if not self.is_shunned(peer_id):
             self._shunned_until[peer_id] = self._clock() + self._settings.retry_s
             self._shunned_until.move_to_end(peer_id)

@@ -37,6 +37,7 @@ class Refresher:
         peer_id: Ours.
         table: What is refreshed; the walker's answers fill it.
         walker: Looks keys up.
+        network: The name in log lines.
         clock: Monotonic seconds.
         rng: Source of targets and jitter.
         settings: Times.
@@ -48,6 +49,7 @@ class Refresher:
         table: RoutingTable,
         walker: Walker,
         *,
+        network: str,
         clock: Callable[[], float],
         rng: random.Random,
         settings: KadSettings,
@@ -55,6 +57,7 @@ class Refresher:
         self._peer_id = peer_id
         self._table = table
         self._walker = walker
+        self._network = network
         self._clock = clock
         self._rng = rng
         self._settings = settings
@@ -98,4 +101,4 @@ class Refresher:
             if len(self._table):
                 is_first = delay_s == settings.first_refresh_s
                 await self.refresh(only_near=not is_first and delay_s < settings.refresh_s)
-                log.debug("dht refreshed peers=%d", len(self._table))
+                log.debug("dht refreshed network=%s peers=%d", self._network, len(self._table))

@@ -8,8 +8,6 @@ from mirrornode.routing.kad.lookup import LookupLimits
 from mirrornode.routing.kad.records import RecordLimits
 from mirrornode.routing.kad.values import ValueLimits
 
-LAN_KAD_PROTOCOL = "/ipfs/lan/kad/1.0.0"
-
 
 @dataclass(frozen=True, slots=True)
 class KadSettings:
