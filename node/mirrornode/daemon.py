@@ -53,7 +53,7 @@ from mirrornode.mirror.ipns_publish import list_publications
 from mirrornode.mirror.keep_loop import Keeping, open_keeping
 from mirrornode.mirror.recording import open_recorder
 from mirrornode.mirror.shelf import Shelf
-from mirrornode.routing.announce import Announcer
+from mirrornode.routing.announcing import Announcing
 from mirrornode.routing.delegated import DelegatedRouters
 from mirrornode.routing.find import Finder
 from mirrornode.routing.nearby import NearbyPeers
@@ -91,6 +91,7 @@ class Node:
     catalog: Catalog
     swarm: Swarm
     dht: Networks
+    announcing: Announcing
     ports: GetPorts
     uploads: Uploads
     hub: HubParts
@@ -114,7 +115,7 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """Return what `mirrornode status` shows; blocking."""
-        total, due, ok = self.catalog.announce_counts()
+        announcements = self.announcing.status()
         files, size_bytes = self.catalog.file_totals()
         return {
             "running": True,
@@ -130,7 +131,8 @@ class Node:
             "served_bytes": self.uploads.sent_bytes,
             "served_by_face": dict(self.uploads.sent_by_face),
             "limits": dataclasses.asdict(self.config.limits),
-            "announcements": {"total": total, "due": due, "ok": ok},
+            "announcements": announcements["lan"],
+            "public_announcements": announcements.get("public"),
             "names": list_publications(self.catalog),
             "transfers": [running.live() for running in self.ports.recorder.running],
             **recent(self.ports.recorder),
@@ -171,7 +173,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         swarm = await stack.enter_async_context(open_swarm(config.swarm, identity, listen=listen))
         # A node that lives for one command would only leave holes in the tables of others.
         dht = make_networks(swarm, config.swarm, serve=not is_short_lived)
-        announcer = Announcer(dht.lan, catalog, is_busy=lambda: active.is_busy)
+        announcing = Announcing(dht, catalog, is_busy=lambda: active.is_busy)
         finder = Finder(swarm, dht, routers=_open_routers(stack, config))
         loop = asyncio.get_running_loop()
 
@@ -185,7 +187,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         peer_plane = await _open_peer_plane(stack, config, shelf, office, uploads, is_short_lived)
         swarm.serve(tickets.PROTOCOL, office.answer, max_request_bytes=tickets.MAX_REQUEST_BYTES)
         pace, recorder = pace_of(limits.download), open_recorder(catalog, config)
-        ports = GetPorts(catalog, shelf, active, finder, announcer.wake, pace, recorder)
+        ports = GetPorts(catalog, shelf, active, finder, announcing.wake, pace, recorder)
         patience_s = MEET_S if is_short_lived and _may_meet(config) else 0.0
         hub = await _open_hub(stack, config, swarm, ports, patience_s)
         meet = functools.partial(finder.meet, patience_s=patience_s)
@@ -216,6 +218,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             catalog,
             swarm,
             dht,
+            announcing,
             ports,
             uploads,
             hub,
@@ -228,11 +231,11 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         )
         run = await stack.enter_async_context(_background())
         run(dht.run(becomes_server=not is_short_lived))
-        run(announcer.run())
+        run(announcing.run())
         if not is_short_lived:
             run(names.publisher.run())
             run(keeping.run())
-        run(fingerprint_files(catalog, active, announcer.wake))
+        run(fingerprint_files(catalog, active, announcing.wake))
         nearby = NearbyPeers(swarm)
         run(nearby.run())
         if config.swarm.mdns:

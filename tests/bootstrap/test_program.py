@@ -145,7 +145,7 @@ async def test_restarted_program_keeps_its_identity_and_gets_the_records_back(
             queue = MemoryQueue()
             queue.enqueue_announcements([key])
             group = await stack.enter_async_context(asyncio.TaskGroup())
-            announcing = group.create_task(Announcer(kad, queue).run())
+            announcing = group.create_task(Announcer(kad, queue, queue).run())
             stack.callback(announcing.cancel)
             await until(lambda: queue.announce_counts()[2] == 1)
             assert await program.stop(signal.SIGINT) == 0

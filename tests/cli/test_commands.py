@@ -6,6 +6,8 @@ import asyncio
 import dataclasses
 from pathlib import Path
 
+import pytest
+
 from cli.conftest import Run
 from cli.fakes import (
     ADDED,
@@ -24,6 +26,7 @@ from cli.fakes import (
 )
 from mirrornode.events import GetProgress, Note
 from mirrornode_cli.commands import get
+from mirrornode_cli.commands.status import status_lines
 from mirrornode_cli.context import Ready
 
 
@@ -169,6 +172,22 @@ def test_status_when_running_then_says_what_matters(run: Run) -> None:
     assert "announced  3 of 4, 1 due" in text
     assert "served     7.00 MB; limits: 50.0 MB/s up\n" in text
     assert "50.0% of 100 B, 10 B/s" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({}, "in public  2 of 4, 2 due, region 4 of 128"),
+        ({"behind_s": 900.0}, "in public  2 of 4, 2 due, region 4 of 128, 15:00 late"),
+        ({"offline": True}, "in public  2 of 4, 2 due, nobody answers"),
+    ],
+)
+def test_status_in_public_mode_then_says_how_far_announcing_is(
+    change: dict[str, object], line: str
+) -> None:
+    public = {"total": 4, "due": 2, "ok": 2, "regions": 128, "region": 3, "behind_s": 5.0}
+    state = STATUS | {"public_announcements": public | {"offline": False} | change}
+    assert line in status_lines(state)
 
 
 def test_status_when_no_daemon_runs_then_says_how_to_start_one(

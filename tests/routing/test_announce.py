@@ -15,6 +15,7 @@ from mirrornode.routing.announce import Announcer, AnnounceSettings
 from mirrornode.routing.kad.node import Kad
 from mirrornode.routing.kad.rules import LAN_KAD_PROTOCOL
 from mirrornode.store.announcements import LARGE_FILE_PRIORITY, ROOT_PRIORITY
+from mirrornode.store.public_announcements import PLACE_BITS, SweepState
 from mirrornode.wire.kad import KadMessage, MessageType, decode_message, encode_message
 from support.dht_room import Room, multihash_of, open_room
 from support.memory_queue import MemoryQueue
@@ -42,6 +43,7 @@ async def _announcing(
 ) -> AsyncIterator[Announcer]:
     announcer = Announcer(
         kad,
+        queue,
         queue,
         is_busy=is_busy,
         clock=asyncio.get_running_loop().time,
@@ -347,5 +349,49 @@ def test_newcomer_that_leaves_at_once_stops_the_push() -> None:
             before = room.net.notices
             await asyncio.sleep(60)
             assert room.net.notices - before <= 1
+
+    run_virtual(scenario())
+
+
+def test_nobody_answers_and_all_stays_due_without_blame() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            queue = _queue(*KEYS)
+            room.swarms[1].faults = "T" * 60
+            async with _announcing(room.kads[0], queue) as announcer:
+                await asyncio.sleep(60)
+                assert announcer.status(queue.announce_counts())["offline"]
+                assert [row.attempts for row in queue.due_announcements(0, 99)] == [0] * 30
+                room.swarms[1].faults = ""
+                await asyncio.sleep(120)
+                assert queue.announce_counts() == (30, 0, 30)
+                assert not announcer.status(queue.announce_counts())["offline"]
+
+    run_virtual(scenario())
+
+
+def test_size_of_the_network_is_known_after_a_restart() -> None:
+    async def scenario() -> None:
+        async with open_room(1) as room:
+            queue = _queue(*KEYS)
+            queue.note_sweep("lan", SweepState(servers=10_000, place=3 << PLACE_BITS - 7))
+            async with _announcing(room.kads[0], queue) as announcer:
+                await asyncio.sleep(1)
+                status = announcer.status(queue.announce_counts())
+            assert (status["regions"], status["region"]) == (128, 3)
+            assert (status["total"], status["due"], status["ok"]) == (30, 30, 0)
+
+    run_virtual(scenario())
+
+
+def test_newcomers_of_the_public_network_are_given_nothing() -> None:
+    async def scenario() -> None:
+        async with open_room(2) as room:
+            settings = AnnounceSettings(greets_newcomers=False)
+            async with _announcing(room.kads[0], _queue(*KEYS), settings):
+                await asyncio.sleep(30)
+                newcomer = await room.start("newcomer", dial=room.swarms[0])
+                await asyncio.sleep(60)
+                assert newcomer.record_count == 0
 
     run_virtual(scenario())

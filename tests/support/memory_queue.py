@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mirrornode.store.announcements import FARTHEST_S
+from mirrornode.store.public_announcements import SweepState
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,10 @@ class QueuedAnnouncement:
 
 
 class MemoryQueue:
-    """Rows by multihash, in order of enqueueing; `priorities` are those that are not 0."""
+    """Rows by multihash, in order of enqueueing; `priorities` are those that are not 0.
+
+    Remembers how far announcing is, too.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,13 @@ class MemoryQueue:
         self._priorities = priorities or {}
         self._lock = threading.Lock()
         self._rows: dict[bytes, tuple[float, QueuedAnnouncement]] = {}
+        self.sweeps: dict[str, SweepState] = {}
+
+    def sweep_state(self, network: str) -> SweepState:
+        return self.sweeps.get(network, SweepState())
+
+    def note_sweep(self, network: str, state: SweepState) -> None:
+        self.sweeps[network] = state
 
     def enqueue_announcements(self, multihashes: Iterable[bytes]) -> None:
         with self._lock:

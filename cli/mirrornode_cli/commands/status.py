@@ -20,6 +20,8 @@ from mirrornode_cli.units import (
     source_text,
 )
 
+LATE_S = 600.0  # a sweep that is less behind is on time
+
 EPILOG = """\b
 Examples:
   mirrornode status
@@ -63,8 +65,10 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
         f"peers      {state['peers']} connected, {state['dht_peers']} in the routing table",
         f"shares     {shares}",
         f"served     {size_text(state['served_bytes'])}{_limits_text(state['limits'])}",
-        f"announced  {announcements['ok']} of {announcements['total']}, {announcements['due']} due",
+        f"announced  {_announced_text(announcements)}",
     ]
+    if public := state.get("public_announcements"):
+        lines.append(f"in public  {_announced_text(public)}, {_sweep_text(public)}")
     lines += [
         f"publishes  ipns://{name['key']} {name['path']}, change {name['sequence']}, "
         f"kept by {count_text(name['kept_by'], 'peer')}"
@@ -112,6 +116,18 @@ def _totals_text(totals: Mapping[str, Any]) -> str:
 
 def _distance_text(source: Mapping[str, Any]) -> str:
     return "" if source["rtt_s"] is None else f", {1000 * source['rtt_s']:.1f} ms away"
+
+
+def _announced_text(counts: Mapping[str, int]) -> str:
+    return f"{counts['ok']} of {counts['total']}, {counts['due']} due"
+
+
+def _sweep_text(state: Mapping[str, Any]) -> str:
+    """Return where the sweep of the public DHT is, or why it stands."""
+    if state["offline"]:
+        return "nobody answers"
+    behind = f", {duration_text(state['behind_s'])} late" if state["behind_s"] >= LATE_S else ""
+    return f"region {state['region'] + 1} of {state['regions']}{behind}"
 
 
 def _limits_text(limits: Mapping[str, int]) -> str:

@@ -5,6 +5,8 @@ Announcing shares a core with transfers, so it is done in batches with a pause a
 after each, what the user named comes first, and while the node is busy the rest waits. What is in
 the queue is decided by the `mirror` use cases; how a batch is announced by `routing.kad`.
 
+In a network of more than some dozens of servers keys are repeated by region (`routing.sweep`).
+
 The queue's times are unix seconds: they outlive the process.
 """
 
@@ -17,18 +19,23 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mirrornode.errors import StoreError
+from mirrornode.routing.kad.keys import KEY_BITS, kad_id, peer_kad_id
+from mirrornode.routing.kad.table import K
 from mirrornode.routing.newcomers import NewcomerPush
 from mirrornode.routing.pace import Pace
+from mirrornode.routing.sweep import SweepPlan
 from mirrornode.store.announcements import REST_PRIORITY, ROOT_PRIORITY
+from mirrornode.store.public_announcements import PLACE_BITS, SweepState, place_of
 
 if TYPE_CHECKING:
     from mirrornode.routing.kad.node import Kad
 
 log = logging.getLogger(__name__)
 
+ENOUGH_HOLDERS = K // 5  # of a large network: fewer, and it is tried again
 MAX_ANNOUNCEMENTS = 1_000_000  # loaded into memory; 100 bytes each
 
 
@@ -73,6 +80,14 @@ class AnnounceQueue(Protocol):
         ...
 
 
+class SweepMemory(Protocol):
+    """What is remembered of a network over a restart; any thread, blocking."""
+
+    def sweep_state(self, network: str) -> SweepState: ...
+
+    def note_sweep(self, network: str, state: SweepState) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class AnnounceSettings:
     """Times in seconds."""
@@ -88,6 +103,8 @@ class AnnounceSettings:
     first_retry_s: float = 5.0  # after a failure; doubles
     last_retry_s: float = 600.0
     poll_s: float = 30.0  # how often the queue is looked at when nobody calls `wake`
+    regions: int = 8  # of a large network, announced to in one batch
+    greets_newcomers: bool = True  # see `routing.newcomers`
     push_batch: int = 50  # records sent to a newcomer before a pause
     push_pause_s: float = 0.25  # so that newcomers get at most 200 records a second from us
 
@@ -98,6 +115,7 @@ class Announcer:
     Args:
         kad: The DHT.
         queue: The catalog's announcements.
+        memory: Where the network's size and how far a sweep is are kept.
         is_busy: Whether a transfer runs or was served within the last seconds: only roots and
             large files are announced then, a few a second. Called often, must be cheap.
         clock: Unix seconds.
@@ -109,6 +127,7 @@ class Announcer:
         self,
         kad: Kad,
         queue: AnnounceQueue,
+        memory: SweepMemory,
         *,
         is_busy: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.time,
@@ -117,6 +136,10 @@ class Announcer:
     ) -> None:
         self._kad = kad
         self._queue = queue
+        self._memory = memory
+        self._swept = SweepState()
+        self._offset = peer_kad_id(kad.peer_id) / 2**KEY_BITS
+        self.is_offline = False  # nobody answered when something was to be announced
         self._clock = clock
         self._rng = rng or random.Random()
         self._settings = settings = settings or AnnounceSettings()
@@ -131,11 +154,31 @@ class Announcer:
         """Look at the queue now: something was enqueued or dropped."""
         self._woken.set()
 
+    def status(self, counts: tuple[int, int, int]) -> dict[str, Any]:
+        """Return how announcing goes; `counts` are the queue's."""
+        total, due, ok = counts
+        plan = self._plan()
+        region = plan.region_of(self._swept.place << (KEY_BITS - PLACE_BITS))
+        return {
+            "total": total,
+            "due": due,
+            "ok": ok,
+            "regions": plan.regions,
+            "region": region,
+            "offline": self.is_offline or (due > 0 and not self._kad.table_size),
+        }
+
     async def run(self) -> None:
         """Announce until cancelled."""
+        try:
+            self._swept = await asyncio.to_thread(self._memory.sweep_state, self._kad.network)
+        except StoreError as exc:  # learnt anew by the first walks
+            log.warning("announce state not read reason=%s", exc)
+        self._kad.remember_servers(self._swept.servers)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._announce_loop())
-            group.create_task(self._newcomers.run())
+            if self._settings.greets_newcomers:
+                group.create_task(self._newcomers.run())
 
     async def _announce_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -159,16 +202,17 @@ class Announcer:
                 await self._rest()
 
     async def _announce_due(self, limit: int, min_priority: int) -> bool:
-        """Announce some of what is due; return whether there was any."""
+        """Announce some of what is due; return whether there was any and somebody to tell."""
         if not self._kad.table_size:
             return False
         due = await asyncio.to_thread(
             self._queue.due_announcements, self._clock(), limit, min_priority
         )
-        if due:
-            self._held.update((row.multihash, row.priority) for row in due)
-            await self._announce(due)
-        return bool(due)
+        if not due:
+            return False
+        self._held.update((row.multihash, row.priority) for row in due)
+        places = (kad_id(row.multihash) for row in due)
+        return await self._announce(due[: self._plan().cut(places, self._settings.regions)])
 
     async def _match_queue(self) -> None:
         """Answer for what the queue holds, and no longer for what was dropped from it."""
@@ -182,25 +226,54 @@ class Announcer:
         self._held.clear()
         self._held.update(queued)
 
-    async def _announce(self, due: Sequence[DueAnnouncement]) -> None:
+    async def _announce(self, due: Sequence[DueAnnouncement]) -> bool:
+        """Announce all of these; return whether anybody was there."""
         settings = self._settings
+        answers = self._kad.answer_count
         kept_by = await self._kad.provide_many([row.multihash for row in due])
+        self.is_offline = not any(kept_by) and self._kad.answer_count == answers
+        if self.is_offline:
+            return False  # it is nobody's fault: all stay due
         now = self._clock()
+        plan = self._plan()
+        enough = 1 if plan.servers <= K else ENOUGH_HOLDERS
         announced: dict[bytes, float] = {}
         failed: dict[bytes, float] = {}
         for row, kept in zip(due, kept_by, strict=True):
-            if kept:
-                jitter_s = self._rng.uniform(0, settings.repeat_jitter_s)
-                announced[row.multihash] = now + settings.repeat_s - jitter_s
+            if kept >= enough:
+                announced[row.multihash] = self._repeat_at(row.multihash, plan, now)
             elif self._kad.table_size:  # else it is not the row's fault: it stays due
                 doublings = min(row.attempts, 16)  # 2^16 * 5 s is far beyond last_retry_s
                 delay_s = min(settings.first_retry_s * 2**doublings, settings.last_retry_s)
                 failed[row.multihash] = now + delay_s * self._rng.uniform(0.8, 1.0)
         if announced:
             await asyncio.to_thread(self._queue.mark_announced, announced, now)
+            await self._note(SweepState(plan.servers, place_of(due[-1].multihash)))
         if failed:
             await asyncio.to_thread(self._queue.mark_announce_failed, failed)
-        log.debug("announced keys=%d failed=%d", len(announced), len(failed))
+        log.debug(
+            "announced network=%s keys=%d failed=%d",
+            self._kad.network,
+            len(announced),
+            len(failed),
+        )
+        return True
+
+    def _plan(self) -> SweepPlan:
+        return SweepPlan(self._kad.network_servers, self._settings.repeat_s, self._offset)
+
+    def _repeat_at(self, multihash: bytes, plan: SweepPlan, now: float) -> float:
+        if plan.regions > 1:
+            return plan.next_at(kad_id(multihash), now)
+        settings = self._settings
+        return now + settings.repeat_s - self._rng.uniform(0, settings.repeat_jitter_s)
+
+    async def _note(self, swept: SweepState) -> None:
+        """Remember how far we are, where a region or the network's size is another."""
+        was, self._swept = self._swept, swept
+        shift = PLACE_BITS - self._plan().region_bits
+        if (was.servers, was.place >> shift) != (swept.servers, swept.place >> shift):
+            await asyncio.to_thread(self._memory.note_sweep, self._kad.network, swept)
 
     async def _pause(self, worked_s: float, *, is_busy: bool) -> None:
         """Leave the core to others, but announce roots that come meanwhile."""

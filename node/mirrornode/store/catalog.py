@@ -20,6 +20,7 @@ from mirrornode.store.keeping import KeepingTable
 from mirrornode.store.mirrors import MirrorTable
 from mirrornode.store.names import NameTables
 from mirrornode.store.pins import PinTable
+from mirrornode.store.public_announcements import SweepTable
 from mirrornode.store.roots import RootTable
 from mirrornode.store.stamps import MISSING, look
 from mirrornode.store.transfers import TransferTable
@@ -35,6 +36,7 @@ class Catalog(
     FileTable,
     RootTable,
     AnnouncementTable,
+    SweepTable,
     TransferTable,
     MirrorTable,
     HubTables,

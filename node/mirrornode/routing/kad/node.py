@@ -121,7 +121,7 @@ class Kad:
             swarm.peer_id,
             self._peers,
             self._walker,
-            everybody=self._refresher.everybody,
+            everybody=self._everybody,
             address_filter=self._filter,
             own_addresses=self._own_addresses,
             clock=clock,
@@ -132,7 +132,7 @@ class Kad:
             self._peers,
             self._walker,
             store=self._values,
-            everybody=self._refresher.everybody,
+            everybody=self._everybody,
             clock=clock,
             unix_clock=unix_clock,
             settings=self._settings,
@@ -148,6 +148,11 @@ class Kad:
     def network(self) -> str:
         """The name of the network: "lan" or "public"."""
         return self._rules.name
+
+    @property
+    def peer_id(self) -> str:
+        """Who we are."""
+        return self._swarm.peer_id
 
     @property
     def table_size(self) -> int:
@@ -387,6 +392,10 @@ class Kad:
             and rules.addresses.covers(link.address)
             and (not rules.needs_address or bool(self._book.get(link.peer_id)))
         )
+
+    def _everybody(self) -> list[str] | None:
+        """Return all servers of a small network; a table that takes few of a group misses some."""
+        return None if self._rules.keeps_unlinked else self._refresher.everybody()
 
     def _own_addresses(self) -> list[str]:
         return bare_addresses(self._swarm.addresses(), self._swarm.peer_id)
