@@ -97,11 +97,18 @@ def test_find_node_names_the_target_though_it_is_no_server() -> None:
     assert len(closer) == 20
 
 
-def test_find_node_for_the_asker_or_us_does_not_name_them() -> None:
-    bench = Bench(peers=5)
-    for target in (OWN, ASKER):
-        closer = bench.ask_for(MessageType.FIND_NODE, peer_id_to_bytes(target)).closer_peers
-        assert target not in {peer.peer_id for peer in closer}
+def test_find_node_for_the_asker_does_not_name_it() -> None:
+    bench = Bench(peers=3)
+    closer = bench.ask_for(MessageType.FIND_NODE, peer_id_to_bytes(ASKER)).closer_peers
+    assert {ASKER, OWN}.isdisjoint(peer.peer_id for peer in closer)
+
+
+@pytest.mark.parametrize("peers", [0, 3, 60])
+def test_find_node_for_us_names_us_first(peers: int) -> None:
+    # SOURCE: go-libp2p-kad-dht 0.24.2 lookupCheck: whoever names nobody gets no place in its table.
+    closer = Bench(peers).ask_for(MessageType.FIND_NODE, peer_id_to_bytes(OWN)).closer_peers
+    assert (closer[0].peer_id, closer[0].addresses) == (OWN, (OWN_ADDRESS,))
+    assert len(closer) == min(peers + 1, 20)
 
 
 def test_add_provider_has_no_answer_and_is_found_until_it_runs_out() -> None:

@@ -54,3 +54,22 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
     finally:
         for name in made:
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+@contextlib.contextmanager
+def one_host(*addresses: str) -> Iterator[Host]:
+    """Yield a host that has these addresses and reaches nobody else; skips where not allowed."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root and iproute2")
+    host = Host(f"mnh{os.getpid() % 100000}", addresses[0])
+    try:
+        _ip("netns", "add", host.name)
+    except subprocess.CalledProcessError as exc:
+        pytest.skip(f"network namespaces are not allowed here: {exc.stderr!r}")
+    try:
+        _ip("-n", host.name, "link", "set", "lo", "up")
+        for address in addresses:
+            _ip("-n", host.name, "addr", "add", f"{address}/32", "dev", "lo")
+        yield host
+    finally:
+        subprocess.run(["ip", "netns", "del", host.name], check=False, capture_output=True)

@@ -138,9 +138,13 @@ class KadServer:
             target = peer_id_to_text(key)
         except RemoteProtocolError:
             return nodes  # walking towards a content key
-        if target in (asker, self._peer_id) or any(peer.peer_id == target for peer in nodes):
+        if target == asker or any(peer.peer_id == target for peer in nodes):
             return nodes
-        entry = self._entry(target, link_address)  # found even when it is a client
+        if target == self._peer_id:  # go takes a server into its table by this very answer
+            own = self._filter.select(self._own_addresses(), link_address)
+            entry = KadPeer(target, tuple(own), Connection.CONNECTED)
+        else:
+            entry = self._entry(target, link_address)  # found even when it is a client
         return (entry, *nodes[: K - 1]) if entry.addresses else nodes
 
     def _closer(self, key: bytes, asker: str, link_address: str) -> tuple[KadPeer, ...]:
