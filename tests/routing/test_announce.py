@@ -395,3 +395,16 @@ def test_newcomers_of_the_public_network_are_given_nothing() -> None:
                 assert newcomer.record_count == 0
 
     run_virtual(scenario())
+
+
+def test_first_peer_that_comes_in_a_pause_is_told_at_once() -> None:
+    async def scenario() -> None:
+        async with open_room(1) as room:
+            queue = _queue(KEYS[0])
+            async with _announcing(room.kads[0], queue, AnnounceSettings(min_rest_s=1.0)):
+                await asyncio.sleep(0.5)
+                await room.start("first", dial=room.swarms[0])
+                await asyncio.sleep(2)
+                assert queue.announce_counts() == (1, 0, 1)
+
+    run_virtual(scenario())

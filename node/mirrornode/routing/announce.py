@@ -186,6 +186,7 @@ class Announcer:
             self._woken.clear()
             began = loop.time()
             is_busy = self._pace.is_busy()
+            was_alone = not self._kad.table_size
             try:
                 if not self._held:
                     await self._match_queue()  # after a restart, before the first work
@@ -198,7 +199,7 @@ class Announcer:
                 log.warning("announce queue failed reason=%s", exc)
                 worked = False
             await self._pause(loop.time() - began, is_busy=is_busy)
-            if not worked:
+            if not worked and not (was_alone and self._kad.table_size):  # somebody has come since
                 await self._rest()
 
     async def _announce_due(self, limit: int, min_priority: int) -> bool:
