@@ -99,6 +99,7 @@ class Place:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                cwd=self.folder,  # the library writes its log there
                 env={**os.environ, "GOMAXPROCS": "1"},
             )
         )
