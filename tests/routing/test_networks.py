@@ -16,6 +16,7 @@ from mirrornode.routing.kad.rules import LAN_KAD_PROTOCOL, PUBLIC_KAD_PROTOCOL, 
 from mirrornode.routing.networks import Networks, make_networks
 from mirrornode.wire.kad import decode_message
 from support.dht_room import multihash_of, open_room
+from support.names import key_of, record_of
 from support.virtual_swarm import VirtualNet, VirtualSwarm
 from support.virtual_time import run_virtual
 
@@ -135,6 +136,44 @@ def test_lan_and_public_are_asked_together() -> None:
             assert await far_dht.public.provide(KEY) >= 1
             assert await near_dht.lan.provide(KEY) >= 1
             assert await _found(asker_dht) == {far.peer_id: (_wan(2),), near.peer_id: (_lan(1),)}
+
+    run_virtual(scenario())
+
+
+def test_peers_and_nearest_servers_are_those_of_both() -> None:
+    async def scenario() -> None:
+        async with _world() as world:
+            hub, _ = await world.start("hub", _wan(1), is_server=True)
+            near, _ = await world.start("near", _lan(1), mode="lan")
+            asker, networks = await world.start("asker", _lan(3), _wan(3), bootstrap=hub)
+            await asker.dial(near.peer_id, near.listen)
+            await asyncio.sleep(5)
+            assert networks.table_size == 2
+            assert await networks.find_peer(hub.peer_id) == [_wan(1)]
+            assert await networks.find_peer(near.peer_id) == [_lan(1)]
+            nearest = {record.peer_id for record in await networks.closest_peers(KEY)}
+            assert nearest == {hub.peer_id, near.peer_id}
+
+    run_virtual(scenario())
+
+
+def test_newest_record_of_a_name_wins_whichever_dht_has_it() -> None:
+    async def scenario() -> None:
+        async with _world() as world:
+            hub, hub_dht = await world.start("hub", _wan(1), is_server=True)
+            near, near_dht = await world.start("near", _lan(1), mode="lan")
+            asker, networks = await world.start("asker", _lan(3), _wan(3), bootstrap=hub)
+            await asker.dial(near.peer_id, near.listen)
+            await asyncio.sleep(5)
+            name = key_of("ann")
+            older, newer = (record_of("ann", sequence=n).binary for n in (1, 2))
+            assert hub_dht.public is not None
+            await near_dht.lan.put_value(name, newer)
+            await hub_dht.public.put_value(name, older)
+            found = await networks.get_value(name)
+            assert found is not None
+            assert found.binary == newer
+            assert await networks.put_value(name, newer) == 2
 
     run_virtual(scenario())
 
