@@ -30,8 +30,8 @@ from mirrornode.gateway.routing_v1 import RoutingRoutes
 from mirrornode.gateway.routing_v1_answers import RoutingAnswers
 from mirrornode.gateway.routing_v1_lookups import Lookups
 from mirrornode.routing.find import Finder
-from mirrornode.routing.kad.node import Kad
 from mirrornode.routing.nearby import NearbyPeers
+from mirrornode.routing.networks import Networks, make_networks
 from mirrornode.store.home import lock_home
 from mirrornode.swarm.identity import load_or_create_identity
 from mirrornode.swarm.mdns import open_mdns
@@ -78,7 +78,7 @@ async def run_bootstrap(
         )
         settings = dataclasses.replace(config.swarm, bootstrap=others)
         swarm = await stack.enter_async_context(open_swarm(settings, identity, listen=listen))
-        kad = Kad(swarm)
+        networks = make_networks(swarm, settings, serve=True)
         nearby = NearbyPeers(swarm)
         if mdns:
             await stack.enter_async_context(open_mdns(swarm, nearby.found))
@@ -88,21 +88,27 @@ async def run_bootstrap(
             "home": str(config.home),
         }
         if http:
-            state["http"] = await _open_http(stack, swarm, kad, http)
+            state["http"] = await _open_http(stack, swarm, networks, http)
         async with asyncio.TaskGroup() as group:
-            services = [group.create_task(kad.run()), group.create_task(nearby.run())]
+            services = [group.create_task(networks.run()), group.create_task(nearby.run())]
             ready(state)
             await stop.wait()
-            log.info("stopping peers=%d records=%d", kad.table_size, kad.record_count)
+            for kad in networks.all:
+                log.info(
+                    "stopping network=%s peers=%d records=%d",
+                    kad.network,
+                    kad.table_size,
+                    kad.record_count,
+                )
             for service in services:
                 service.cancel()
 
 
-async def _open_http(stack: AsyncExitStack, swarm: Swarm, kad: Kad, text: str) -> str:
+async def _open_http(stack: AsyncExitStack, swarm: Swarm, networks: Networks, text: str) -> str:
     """Answer `/routing/v1` out of the DHT and the connected peers; returns the URL."""
     sock = bind(parse_address(text, "--http", "", 0), "--http")
     app = web.Application()
-    lookups = Lookups(swarm, kad, Finder(swarm, kad))
+    lookups = Lookups(swarm, networks, Finder(swarm, networks))
     RoutingRoutes(RoutingAnswers(swarm, lookups)).add_to(app)
     port = await stack.enter_async_context(listening(app, sock))
     return f"http://{text.rpartition(':')[0]}:{port}"
