@@ -199,11 +199,24 @@ class Factory:
 
         return Client(config.home, config=config)
 
-    def serve(self, config: Config, ready: Ready, stop: asyncio.Event) -> Awaitable[None]:
-        """Return the node's main task; it ends soon after `stop` is set."""
+    def serve(
+        self,
+        config: Config,
+        ready: Ready,
+        stop: asyncio.Event,
+        *,
+        at_once: asyncio.Event,
+        tell: Callable[[str], None],
+    ) -> Awaitable[None]:
+        """Return the node's main task; once `stop` is set it finishes what is under way and ends.
+
+        Args:
+            at_once: Ends it without waiting.
+            tell: Told in a line what is waited for.
+        """
         from mirrornode.daemon import serve
 
-        return serve(config, ready=ready, stop=stop)
+        return serve(config, ready=ready, stop=stop, at_once=at_once, tell=tell)
 
     def bootstrap(
         self, config: Config, ready: Ready, stop: asyncio.Event, *, mdns: bool

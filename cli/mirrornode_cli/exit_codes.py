@@ -5,7 +5,7 @@
     2    usage: a flag, a setting or a target that cannot be
     3    partial: some files of a folder are missing
     10   not found, or no source could deliver
-    11   the home is locked by another process
+    11   the home is locked by another process, or its node is ending
     12   integrity: bytes that are not what their name promises
     13   refused: policy, token, licence or file permissions
     130  interrupted
@@ -66,6 +66,7 @@ EXIT_CODES: Mapping[type[errors.MirrorError], int] = {
     errors.OriginAway: NOT_FOUND,
     errors.Incomplete: PARTIAL,
     errors.DaemonGone: LOCAL,
+    errors.NodeEnding: LOCKED,
 }
 
 

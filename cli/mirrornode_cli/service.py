@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     import asyncio
 
 
-def run_until_signal(program: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+Program = Callable[["asyncio.Event", "asyncio.Event"], Awaitable[None]]
+"""Takes what asks it to stop, and what asks it not to wait for anything then."""
+
+
+def run_until_signal(program: Program, *, drains: bool = False) -> None:
     """Run a program until it ends by itself, or SIGTERM or Ctrl-C asks it to stop.
 
-    A second signal ends the process at once.
+    A program that drains takes its time to finish what is under way; a second signal ends that.
+    One signal more than a program listens to ends the process at once.
 
     Raises:
         Interrupted: It was Ctrl-C that ended it, and the program has shut down in order.
@@ -31,17 +36,19 @@ def run_until_signal(program: Callable[[asyncio.Event], Awaitable[None]]) -> Non
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
+        stop, at_once = asyncio.Event(), asyncio.Event()
 
         def on_signal(number: int) -> None:
             signals.append(number)
-            loop.remove_signal_handler(number)
-            stop.set()
+            (at_once if stop.is_set() else stop).set()
+            if at_once.is_set() or not drains:
+                for each in (signal.SIGTERM, signal.SIGINT):
+                    loop.remove_signal_handler(each)
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal, number)
         try:
-            await program(stop)
+            await program(stop, at_once)
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)

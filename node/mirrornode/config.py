@@ -147,6 +147,13 @@ class StorageConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """Running for long under a supervisor."""
+
+    drain_s: float = 10.0  # how long SIGTERM lets what is under way go on; 0 = not at all
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a node needs to know before it starts."""
 
@@ -164,6 +171,7 @@ class Config:
     history: HistoryConfig = field(default_factory=HistoryConfig)
     log: LogConfig = field(default_factory=LogConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
+    service: ServiceConfig = field(default_factory=ServiceConfig)
 
 
 def default_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -250,6 +258,7 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
         "history",
         "log",
         "storage",
+        "service",
     )
     for section_name in sections:
         section = getattr(config, section_name)

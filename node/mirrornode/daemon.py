@@ -26,6 +26,7 @@ from mirrornode.config import (
 from mirrornode.errors import MirrorError, TargetError
 from mirrornode.gateway.certificate import load_or_create_certificate
 from mirrornode.gateway.control import bind_control, make_control
+from mirrornode.gateway.door import Door, drain
 from mirrornode.gateway.history_verbs import recent
 from mirrornode.gateway.keep_verbs import KeepVerbs
 from mirrornode.gateway.listeners import Address, bind, listening, parse_address
@@ -100,6 +101,8 @@ class Node:
     keeping: Keeping
     peer_plane: str
     gateway: str
+    door: Door
+    discovery: AsyncExitStack  # closed, nobody finds us on the local network any more
     started_at: float
 
     def ready_record(self) -> dict[str, Any]:
@@ -119,6 +122,7 @@ class Node:
         files, size_bytes = self.catalog.file_totals()
         return {
             "running": True,
+            "state": self.door.state,
             "version": __version__,
             **self.ready_record(),
             "uptime_s": round(time.monotonic() - self.started_at, 1),
@@ -137,6 +141,10 @@ class Node:
             "transfers": [running.live() for running in self.ports.recorder.running],
             **recent(self.ports.recorder),
         }
+
+    def downloads(self) -> int:
+        """Return how many downloads are under way."""
+        return max(len(self.ports.active.sessions), self.hub.files.running)
 
     def peers(self) -> list[dict[str, Any]]:
         """Return what `mirrornode peers` shows."""
@@ -181,10 +189,13 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(finder.asked_by, peer_id, roots)
 
-        office = TicketOffice(shelf, swarm.addresses, on_asked)
+        door = Door()
+        office = TicketOffice(shelf, swarm.addresses, on_asked, door=door)
         limits = config.limits
         uploads = stack.enter_context(Uploads(limits.upload, limits.upload_per_peer).pacing())
-        peer_plane = await _open_peer_plane(stack, config, shelf, office, uploads, is_short_lived)
+        peer_plane = await _open_peer_plane(
+            stack, config, shelf, office, uploads, is_short_lived, door
+        )
         swarm.serve(tickets.PROTOCOL, office.answer, max_request_bytes=tickets.MAX_REQUEST_BYTES)
         pace, recorder = pace_of(limits.download), open_recorder(catalog, config)
         ports = GetPorts(catalog, shelf, active, finder, announcing.wake, pace, recorder)
@@ -209,7 +220,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
 
             lookups = Lookups(swarm, dht, finder)
             numbers = NodeNumbers(catalog, recorder, uploads, connected, __version__)
-            parts = GatewayParts(shelf, numbers, hub, names.resolver, swarm, lookups)
+            parts = GatewayParts(shelf, numbers, hub, names.resolver, swarm, lookups, door)
             gateway = await stack.enter_async_context(open_gateway(config, parts))
         sharing = CacheSharing(hub)
         keeping = await stack.enter_async_context(open_keeping(ports, hub, swarm, config.storage))
@@ -227,6 +238,8 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             keeping,
             peer_plane,
             gateway,
+            door,
+            await stack.enter_async_context(AsyncExitStack()),
             started_at=time.monotonic(),
         )
         run = await stack.enter_async_context(_background())
@@ -239,35 +252,58 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         nearby = NearbyPeers(swarm)
         run(nearby.run())
         if config.swarm.mdns:
-            await stack.enter_async_context(open_mdns(swarm, nearby.found))
+            await node.discovery.enter_async_context(open_mdns(swarm, nearby.found))
         verbs = NodeVerbs(ports, config, hub, sharing, names, status=node.status, peers=node.peers)
         control = bind_control(config.home)
         stack.callback(lambda: socket_path(config.home).unlink(missing_ok=True))
         table = {**verbs.table(), **KeepVerbs(keeping, config).table()}
-        await stack.enter_async_context(listening(make_control(table), control))
+        await stack.enter_async_context(listening(make_control(table, door), control))
         yield node
 
 
 async def serve(
-    config: Config, *, ready: Callable[[dict[str, Any]], None], stop: asyncio.Event
+    config: Config,
+    *,
+    ready: Callable[[dict[str, Any]], None],
+    stop: asyncio.Event,
+    at_once: asyncio.Event | None = None,
+    tell: Callable[[str], None] = log.info,
 ) -> None:
-    """Run a node until `stop` is set.
+    """Run a node until `stop` is set, and what is under way then for `service.drain_s` more.
 
     Args:
         ready: Told the READY record once all listeners are open.
+        at_once: Ends that waiting; None for never.
+        tell: Told in a line what is waited for at the end.
 
     Raises:
         HomeLocked: Another process owns this home.
         ConfigError: An address cannot be used.
     """
     async with open_node(config) as node:
-        ready(node.ready_record())
         sharing = asyncio.create_task(_share(node))
+        sharing.add_done_callback(functools.partial(_note_share_end, node.door))
+        node.door.open()
+        ready(node.ready_record())
         try:
             await stop.wait()
         finally:
             sharing.cancel()
             await asyncio.gather(sharing, return_exceptions=True)
+        await drain(
+            node.door,
+            node.downloads,
+            node.discovery.aclose,
+            limit_s=config.service.drain_s,
+            at_once=at_once or asyncio.Event(),
+            tell=tell,
+        )
+
+
+def _note_share_end(door: Door, sharing: asyncio.Task[None]) -> None:
+    if not sharing.cancelled() and (crash := sharing.exception()) is not None:
+        log.error("shared folders are not looked after any more error=%r", crash)
+        door.set_trouble("share", f"shared folders are not looked after any more: {crash!r}")
 
 
 async def _share(node: Node) -> None:
@@ -312,6 +348,7 @@ async def _open_peer_plane(
     office: TicketOffice,
     uploads: Uploads,
     is_short_lived: bool,
+    door: Door,
 ) -> str:
     address = parse_address(
         config.peer_plane.address, "peer_plane.address", "0.0.0.0", DEFAULT_PEER_PLANE_PORT
@@ -320,12 +357,12 @@ async def _open_peer_plane(
         address = Address(address.host, 0, is_default=True)
     sock = bind(address, "peer_plane.address")
     if config.peer_plane.plain:
-        port = await stack.enter_async_context(serving(sock, shelf, office, None, uploads))
+        port = await stack.enter_async_context(serving(sock, shelf, office, None, uploads, door))
         office.open_at("http", port, b"")
         return f"http://{_shown(address.host)}:{port}"
     certificate = load_or_create_certificate(config.home)
     port = await stack.enter_async_context(
-        serving(sock, shelf, office, certificate.context, uploads)
+        serving(sock, shelf, office, certificate.context, uploads, door)
     )
     office.open_at("https", port, certificate.sha256)
     return f"https://{_shown(address.host)}:{port}"

@@ -298,6 +298,13 @@ class Incomplete(MirrorError):
         self.missing = missing
 
 
+class NodeEnding(MirrorError):
+    """The node was asked to stop and begins nothing new."""
+
+    blame = Blame.LOCAL
+    transient = True
+
+
 class DaemonGone(MirrorError):
     """The daemon went away while it worked for us; the work can be resumed."""
 

@@ -497,7 +497,15 @@ class FakeFactory(Factory):
         self.configs.append(config)
         return self.fake
 
-    def serve(self, config: Config, ready: Ready, stop: asyncio.Event) -> Awaitable[None]:
+    def serve(
+        self,
+        config: Config,
+        ready: Ready,
+        stop: asyncio.Event,
+        *,
+        at_once: asyncio.Event,
+        tell: Callable[[str], None],
+    ) -> Awaitable[None]:
         self.configs.append(config)
         assert self.program is not None
         return self.program(ready, stop)
@@ -506,4 +514,6 @@ class FakeFactory(Factory):
         self, config: Config, ready: Ready, stop: asyncio.Event, *, mdns: bool
     ) -> Awaitable[None]:
         self.mdns.append(mdns)
-        return self.serve(config, ready, stop)
+        self.configs.append(config)
+        assert self.program is not None
+        return self.program(ready, stop)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mirrornode.content.cid import Cid
 from mirrornode.gateway.certificate import load_or_create_certificate
+from mirrornode.gateway.door import Door
 from mirrornode.gateway.gateway import make_gateway
 from mirrornode.gateway.ipfs_names import NameResolver
 from mirrornode.gateway.listeners import Address, bind, listening
@@ -61,16 +62,17 @@ async def open_plane(
     hosts: Callable[[], list[str]] = lambda: [f"/ip4/{LOOPBACK}/tcp/4101"],
     plain: bool = False,
     uploads: Uploads | None = None,
+    door: Door | None = None,
     on_asked: Callable[[str, Sequence[Cid]], None] = lambda peer, roots: None,
 ) -> AsyncIterator[Plane]:
     """Serve the peer plane of a shelf on loopback."""
-    office = TicketOffice(shelf, hosts, on_asked)
+    office = TicketOffice(shelf, hosts, on_asked, door=door)
     make_home(home)
     certificate = await asyncio.to_thread(load_or_create_certificate, home)
     sock = bind(Address(LOOPBACK, 0, is_default=False), "peer_plane.address")
     context = None if plain else certificate.context
     uploads = uploads or Uploads()
-    async with serving(sock, shelf, office, context, uploads) as port:
+    async with serving(sock, shelf, office, context, uploads, door) as port:
         office.open_at("http" if plain else "https", port, b"" if plain else certificate.sha256)
         yield Plane(office, port)
 

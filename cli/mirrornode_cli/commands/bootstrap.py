@@ -31,7 +31,7 @@ def bootstrap(
     )
     factory = factory_of(context)
     run_until_signal(
-        lambda stop: factory.bootstrap(
+        lambda stop, _: factory.bootstrap(
             config, ready_writer(as_json=as_json), stop, mdns=config.swarm.mdns
         ),
     )

@@ -8,6 +8,7 @@ import typer
 
 from mirrornode_cli import options
 from mirrornode_cli.context import factory_of
+from mirrornode_cli.output import write_note
 from mirrornode_cli.service import ready_writer, run_until_signal
 from mirrornode_cli.settings import config_from_flags
 
@@ -25,7 +26,8 @@ Tools that use huggingface_hub download through the node, and so from the team:
 
 \b
 Prints one READY line on stdout when it can be used.
-SIGTERM ends it in order, with exit code 0."""
+SIGTERM ends it in order, with exit code 0: nothing new is begun, and what is under way may be
+finished for 10 s ([service] drain_s in config.toml). A second signal ends it without waiting."""
 
 
 def serve(
@@ -102,5 +104,8 @@ def serve(
     )
     factory = factory_of(context)
     run_until_signal(
-        lambda stop: factory.serve(config, ready_writer(as_json=as_json), stop),
+        lambda stop, at_once: factory.serve(
+            config, ready_writer(as_json=as_json), stop, at_once=at_once, tell=write_note
+        ),
+        drains=True,
     )

@@ -18,8 +18,9 @@ from typing import Any
 
 from aiohttp import web
 
-from mirrornode.errors import MirrorError, PathRefused, TargetError
+from mirrornode.errors import MirrorError, NodeEnding, PathRefused, TargetError
 from mirrornode.events import AddProgress, Event, GetProgress, to_line
+from mirrornode.gateway.door import VERB, Door
 from mirrornode.wire.control import error_line, result_line, socket_path
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 4 << 20
 MAX_WAITING_EVENTS = 256
 PROGRESS_EVENTS = (AddProgress, GetProgress)
+LOOKS = frozenset({"ls", "peers", "status"})  # verbs that an ending node still answers
 
 Emit = Callable[[Event], None]
 Verb = Callable[[Mapping[str, Any], Emit], Awaitable[object]]
@@ -54,13 +56,27 @@ def bind_control(home: Path) -> socket.socket:
     return sock
 
 
-def make_control(verbs: Mapping[str, Verb]) -> web.Application:
-    """Return the application of the control socket."""
+def make_control(verbs: Mapping[str, Verb], door: Door | None = None) -> web.Application:
+    """Return the application of the control socket.
+
+    Args:
+        door: Tells when no new work is begun; None for never.
+    """
+    entrance = door or Door()
 
     async def run(request: web.Request) -> web.StreamResponse:
-        verb = verbs.get(request.match_info["verb"])
+        name = request.match_info["verb"]
+        verb = verbs.get(name)
         if verb is None:
             raise web.HTTPNotFound(text="unknown verb")
+        if name in LOOKS:
+            return await answer(verb, request)
+        if entrance.is_closed:
+            return await answer(_turn_away, request)
+        with entrance.inside(VERB):
+            return await answer(verb, request)
+
+    async def answer(verb: Verb, request: web.Request) -> web.StreamResponse:
         try:
             body = await request.json()
         except (ValueError, RecursionError) as exc:
@@ -94,6 +110,10 @@ def make_control(verbs: Mapping[str, Verb]) -> web.Application:
     app = web.Application(client_max_size=MAX_REQUEST_BYTES)
     app.router.add_post("/v1/{verb}", run)
     return app
+
+
+async def _turn_away(fields: Mapping[str, Any], emit: Emit) -> object:
+    raise NodeEnding("the node is ending; run this again once it has ended or was started again")
 
 
 async def _outcome(verb: Verb, body: object, emit: Emit) -> bytes:

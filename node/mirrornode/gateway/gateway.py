@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from mirrornode.gateway.door import ANSWER, RETRY_AFTER_S, Door
+from mirrornode.gateway.health import PATHS as HEALTH_PATHS
+from mirrornode.gateway.health import HealthRoutes
 from mirrornode.gateway.hub_api import MAX_BODY_BYTES
 from mirrornode.gateway.ipfs_routes import IpfsRoutes
 
@@ -39,6 +42,8 @@ def make_gateway(
     ipns: IpnsRoutes | None = None,
     metrics: Metrics | None = None,
     recorder: Recorder | None = None,
+    door: Door | None = None,
+    health: HealthRoutes | None = None,
 ) -> web.Application:
     """Return the gateway's application.
 
@@ -47,6 +52,8 @@ def make_gateway(
         names: Resolves what is asked for under `/ipns/`; None for a gateway without.
         metrics: Answers `/metrics`; None for a gateway without.
         recorder: Counts what was asked for, and whether it was here.
+        door: Tells when new requests are to be turned away; None for never.
+        health: Answers supervisors; None for one that looks at the door only.
     """
 
     @web.middleware
@@ -56,13 +63,27 @@ def make_gateway(
             raise web.HTTPForbidden(text="this name does not belong to the gateway")
         return await handler(request)
 
-    app = web.Application(middlewares=[known_host_only], client_max_size=MAX_BODY_BYTES)
+    entrance = door or Door()
+
+    @web.middleware
+    async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in HEALTH_PATHS:
+            return await handler(request)
+        if entrance.is_closed:
+            raise web.HTTPServiceUnavailable(
+                text="this node is ending; ask again later, or another one\n",
+                headers={"Retry-After": str(RETRY_AFTER_S), "Connection": "close"},
+            )
+        with entrance.inside(ANSWER):
+            return await handler(request)
+
+    app = web.Application(middlewares=[known_host_only, counted], client_max_size=MAX_BODY_BYTES)
     # At the top, the endpoint of the Hub has paths of its own below ours.
     otherwise = hub.answer if hub is not None and not hub.prefix else None
     IpfsRoutes(shelf, uploads, names, otherwise=otherwise, recorder=recorder).add_to(app)
     if ipns is not None:  # before whatever takes the rest of /routing/v1
         ipns.add_to(app)
-    app.router.add_get("/healthz", _healthz, allow_head=True)
+    (health or HealthRoutes(entrance, None)).add_to(app)
     if routing is not None:
         routing.add_to(app)
     if metrics is not None:
@@ -70,10 +91,6 @@ def make_gateway(
     if hub is not None:
         hub.add_to(app)
     return app
-
-
-async def _healthz(request: web.Request) -> web.Response:
-    return web.Response(text="ok\n")
 
 
 def _host_name(host: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mirrornode.config import DEFAULT_GATEWAY_PORT
 from mirrornode.gateway.gateway import make_gateway
+from mirrornode.gateway.health import HealthRoutes
 from mirrornode.gateway.hub import HubEndpoint
 from mirrornode.gateway.hub_ports import HubPorts
 from mirrornode.gateway.listeners import bind, listening, parse_address
@@ -21,6 +22,7 @@ from mirrornode.transfer.pacing import HUB_ENDPOINT
 
 if TYPE_CHECKING:
     from mirrornode.config import Config
+    from mirrornode.gateway.door import Door
     from mirrornode.gateway.node_numbers import NodeNumbers
     from mirrornode.gateway.routing_v1_lookups import Lookups
     from mirrornode.mirror.hub.parts import HubParts
@@ -39,6 +41,7 @@ class GatewayParts:
     names: NameResolver
     swarm: Swarm
     lookups: Lookups
+    door: Door
 
 
 @asynccontextmanager
@@ -69,6 +72,8 @@ async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str
         endpoint,
         RoutingRoutes(RoutingAnswers(parts.swarm, parts.lookups, own)),
         names=parts.names,
+        door=parts.door,
+        health=HealthRoutes(parts.door, hub.catalog),
         ipns=IpnsRoutes(parts.names, allow_puts=config.ipns.allow_puts),
         metrics=Metrics(numbers),
         recorder=numbers.recorder,

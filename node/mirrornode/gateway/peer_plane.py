@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import RemoteProtocolError
+from mirrornode.gateway.door import Door
 from mirrornode.wire import batch
 from mirrornode.wire import ticket as tickets
 from mirrornode.wire.multiaddr import ip_of
@@ -32,6 +33,7 @@ class TicketOffice:
         addresses: Callable[[], list[str]],
         on_asked: Callable[[str, Sequence[Cid]], None],
         *,
+        door: Door | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; `open_at` must be called before the first ticket.
@@ -39,12 +41,14 @@ class TicketOffice:
         Args:
             addresses: The multiaddrs this node is reachable at now.
             on_asked: Told, from any thread, which peer asked for which roots.
+            door: While it is closed there are no tickets; None for one that never is.
             clock: Seconds. Bearers live no longer than this process, so they need no date, and a
                 date that jumps must lock nobody out.
         """
         self._shelf = shelf
         self._addresses = addresses
         self._on_asked = on_asked
+        self._door = door or Door()
         self._clock = clock
         self._secret = secrets.token_bytes(32)  # a restart ends all bearers; peers ask anew
         self._scheme, self._port, self._pin = "https", 0, b""
@@ -54,7 +58,9 @@ class TicketOffice:
         self._scheme, self._port, self._pin = scheme, port, pin
 
     async def answer(self, peer_id: str, request: bytes) -> bytes | None:
-        """Answer one ticket request; a malformed one gets none."""
+        """Answer one ticket request; a malformed one gets none, nor does any of an ending node."""
+        if self._door.is_closed:
+            return None
         try:
             roots = tickets.decode_request(request)
         except RemoteProtocolError:

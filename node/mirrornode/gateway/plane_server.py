@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any, ClassVar, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from mirrornode.buffers import page_aligned
 from mirrornode.content.car import CAR_TYPE, section_head
@@ -35,6 +35,7 @@ from mirrornode.gateway.answers import (
     ContentAnswers,
     refusal,
 )
+from mirrornode.gateway.door import RETRY_AFTER_S, Door
 from mirrornode.gateway.listeners import tune_for_lan
 from mirrornode.mirror.shelf import OpenFile
 from mirrornode.transfer.limit import SMALL_BYTES
@@ -65,6 +66,7 @@ async def serving(
     office: TicketOffice,
     context: ssl.SSLContext | None,
     uploads: Uploads,
+    door: Door | None = None,
 ) -> AsyncIterator[int]:
     """Serve the peer plane on a bound socket for the length of the block; yields the port.
 
@@ -72,8 +74,9 @@ async def serving(
         office: Knows whose bearer a request shows, and what to answer who asks for have-maps.
         context: None for a plain plane.
         uploads: Counts what is sent, and gives each piece its turn.
+        door: Tells which peers are turned away; None for none.
     """
-    server = _PlaneServer(sock, shelf, office, context, uploads)
+    server = _PlaneServer(sock, shelf, office, context, uploads, door or Door())
     thread = threading.Thread(
         target=server.serve_forever, args=(POLL_S,), name="peer-plane", daemon=True
     )
@@ -97,6 +100,7 @@ class _PlaneServer(ThreadingMixIn, TCPServer):
         office: TicketOffice,
         context: ssl.SSLContext | None,
         uploads: Uploads,
+        door: Door,
     ) -> None:
         super().__init__(sock.getsockname()[:2], _Request, bind_and_activate=False)
         self.socket.close()
@@ -107,6 +111,7 @@ class _PlaneServer(ThreadingMixIn, TCPServer):
         self.office = office
         self.context = context
         self.uploads = uploads
+        self.door = door
         self._lock = threading.Lock()
         self._open: dict[socket.socket, str] = {}
         self._by_host: Counter[str] = Counter()
@@ -177,9 +182,15 @@ class _Request(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        cid_text = parts.path.removeprefix("/ipfs/")
         if not self._is_admitted():
             return
+        with self._plane.door.fetching(self._peer):
+            self._answer_get(parts)
+
+    do_HEAD = do_GET
+
+    def _answer_get(self, parts: SplitResult) -> None:
+        cid_text = parts.path.removeprefix("/ipfs/")
         if parts.path.startswith(tickets.ARRIVING_PATH):
             self._send_arriving(parts.path.removeprefix(tickets.ARRIVING_PATH))
             return
@@ -189,8 +200,6 @@ class _Request(BaseHTTPRequestHandler):
         format_ = parse_qs(parts.query).get("format", [""])[0]
         headers = cast("Any", self.headers)  # a Message: looked up by name like a mapping
         self._send(self._plane.answers.get(cid_text, format_, headers))
-
-    do_HEAD = do_GET
 
     def do_POST(self) -> None:
         if not self._is_admitted():
@@ -203,7 +212,8 @@ class _Request(BaseHTTPRequestHandler):
         body = self.rfile.read(int(length))
         try:
             if self.path == batch.PATH:
-                self._send_batch(batch.decode_request(body))
+                with self._plane.door.fetching(self._peer):
+                    self._send_batch(batch.decode_request(body))
             elif self.path == tickets.HAVE_PATH:
                 have = self._plane.office.have(self._peer, tickets.decode_request(body))
                 self._send(Answer(200, {"Content-Type": "application/json"}, have))
@@ -251,12 +261,16 @@ class _Request(BaseHTTPRequestHandler):
 
     def _is_admitted(self) -> bool:
         peer = self._plane.office.admits(self.headers.get("Authorization", ""))
-        if peer is not None:
+        if peer is not None and self._plane.door.admits(peer):
             self._peer = peer
             return True
         if self.command == "POST":
             self.close_connection = True  # the body is not read
-        self._send(refusal(401, "show a bearer", {"WWW-Authenticate": "Bearer"}))
+        if peer is not None:
+            later = {"Retry-After": str(RETRY_AFTER_S)}
+            self._send(refusal(503, "this node is ending; ask another one", later))
+        else:
+            self._send(refusal(401, "show a bearer", {"WWW-Authenticate": "Bearer"}))
         return False
 
     def _send(self, answer: Answer) -> None:

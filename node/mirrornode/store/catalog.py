@@ -69,6 +69,24 @@ class Catalog(
         except OSError:
             return 0
 
+    def check_readable(self) -> None:
+        """Read something.
+
+        Raises:
+            MirrorError: As `Database.read`.
+        """
+        with self._database.read() as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+
+    def check_writable(self) -> None:
+        """Take the place of a writer, and write nothing.
+
+        Raises:
+            MirrorError: As `Database.write`.
+        """
+        with self._database.write():
+            return
+
     def close(self) -> None:
         """Close the database; what other threads ask after this raises `CatalogUnusable`."""
         self._database.close()

@@ -133,6 +133,11 @@ class HubFiles:
         self._small_slots = asyncio.Semaphore(MAX_SMALL)
         self.recorder = ports.recorder
 
+    @property
+    def running(self) -> int:
+        """How many files are being brought now."""
+        return len(self._sharing)
+
     async def open(self, named: Named, file: HubFile, token: str) -> HubBody:
         """Return the file for reading, from this disk or while it arrives.
 
