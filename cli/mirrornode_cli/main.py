@@ -30,6 +30,7 @@ from mirrornode_cli.commands import (
     pin,
     publish,
     serve,
+    service,
     status,
     unpin,
     verify,
@@ -98,6 +99,7 @@ def build_app() -> typer.Typer:
         (bootstrap.bootstrap, bootstrap),
     ):
         app.command(verb.__name__.rstrip("_"), epilog=module.EPILOG)(verb)
+    app.add_typer(service.app, name="service")
     return app
 
 
