@@ -122,6 +122,10 @@ class Views(Protocol):
         """Return the state of the node."""
         ...
 
+    def doctor(self) -> list[dict[str, Any]]:
+        """Return what could be better, one finding each."""
+        ...
+
     def peers(self) -> list[dict[str, Any]]:
         """Return the peers the node is connected to."""
         ...

@@ -19,6 +19,7 @@ from mirrornode_cli import exit_codes
 from mirrornode_cli.commands import (
     add,
     bootstrap,
+    doctor,
     export,
     gc,
     get,
@@ -89,6 +90,7 @@ def build_app() -> typer.Typer:
         (history.history, history),
         (peers.peers, peers),
         (mirrors.mirrors, mirrors),
+        (doctor.doctor, doctor),
         (verify.verify, verify),
         (publish.publish, publish),
         (export.export, export),

@@ -239,6 +239,20 @@ class Client(NameCalls, CarCalls, KeepCalls):
         )
         return list(records)
 
+    def doctor(self) -> list[dict[str, Any]]:
+        """Check what a node of this home needs and return one record per finding.
+
+        Each has `check`, `level` ("ok", "warning", "problem"), `text` and `next_step`. Makes and
+        changes nothing, raises nothing, and takes seconds at most.
+        """
+        from mirrornode.mirror.doctor_checks import diagnose
+
+        def ask(verb: str) -> Any:
+            sock = self._connect()
+            return None if sock is None else _converse(sock, verb, {}, _ignore)
+
+        return [finding.to_record() for finding in diagnose(self.config, ask)]
+
     def peers(self) -> list[dict[str, Any]]:
         """Return the peers the daemon is connected to.
 

@@ -291,6 +291,7 @@ class FakeClient:
         self.events: list[Event] = []
         self.roots: list[dict[str, Any]] = [ROOT]
         self.connected: list[dict[str, Any]] = [PEER]
+        self.findings: list[dict[str, Any]] = []
         self.state: dict[str, Any] = STATUS
         self.measured: list[dict[str, Any]] = MEASURED
         self.past: list[dict[str, Any]] = [DOWNLOAD]
@@ -464,6 +465,10 @@ class FakeClient:
     def status(self) -> dict[str, Any]:
         self._called("status", None)
         return self.state
+
+    def doctor(self) -> list[dict[str, Any]]:
+        self._called("doctor", None)
+        return self.findings
 
     def peers(self) -> list[dict[str, Any]]:
         self._called("peers", None)

@@ -67,6 +67,24 @@ def lock_home(home: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_home_locked(home: Path) -> bool:
+    """Tell whether a process owns `home` now; makes nothing, and says no where it cannot look."""
+    try:
+        descriptor = os.open(home / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        # Shared: two that only look do not see each other.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _owner(descriptor: int) -> int | None:
     text = os.pread(descriptor, _MAX_PID_BYTES, 0).strip()
     return int(text) if text.isdigit() else None
