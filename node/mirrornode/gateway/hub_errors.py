@@ -48,6 +48,7 @@ ANSWERS: Mapping[type[MirrorError], tuple[int, str]] = {
     errors.DiskFull: (507, ""),
     errors.PathRefused: (500, ""),
     errors.HomeLocked: (500, ""),
+    errors.NodeEnding: (503, ""),
     errors.CatalogUnusable: (500, ""),
     errors.SourceError: (502, ""),
     errors.SourceGone: (502, ""),
