@@ -75,16 +75,20 @@ def decode_identify(message: bytes, previous: Identification | None = None) -> I
         fields.ParseFromString(message)
     except (DecodeError, UnicodeDecodeError) as exc:
         raise RemoteProtocolError("the identify message is not one") from exc
-    agent = "".join(c for c in fields.agent_version[:MAX_AGENT] if c.isprintable())
-    protocols = frozenset(
-        name for name in fields.protocols[:MAX_PROTOCOLS] if len(name) <= MAX_PROTOCOL_TEXT
-    )
+    agent = "".join(c for c in _text(fields.agent_version)[:MAX_AGENT] if c.isprintable())
+    names = (_text(name) for name in fields.protocols[:MAX_PROTOCOLS])
+    protocols = frozenset(name for name in names if 0 < len(name) <= MAX_PROTOCOL_TEXT)
     addresses = tuple(_multiaddr_texts(fields.listen_addrs[:MAX_ADDRESSES]))
     if previous is None:
         return Identification(agent, protocols, addresses)
     return Identification(
         agent or previous.agent, protocols or previous.protocols, addresses or previous.addresses
     )
+
+
+def _text(value: str | bytes) -> str:
+    """Return a text of the message; the library gives bytes when they are not UTF-8."""
+    return value if isinstance(value, str) else ""
 
 
 def _multiaddr_texts(binaries: Iterable[bytes]) -> Iterable[str]:
