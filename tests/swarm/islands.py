@@ -113,9 +113,16 @@ class RawPeer:
 @contextlib.asynccontextmanager
 async def raw_peer(island: Island) -> AsyncIterator[RawPeer]:
     """Connect to an island; the peer answers pings and identify, nothing else."""
+    async with raw_peer_of(island.announced.current()[0], island.peer_id) as peer:
+        yield peer
+
+
+@contextlib.asynccontextmanager
+async def raw_peer_of(address: TcpAddress, peer_id: str) -> AsyncIterator[RawPeer]:
+    """Connect to a node by its address; else as `raw_peer`."""
     identity = Identity.generate()
-    tcp = await connect_tcp(island.announced.current()[0])
-    mux = await Upgrader(identity, Liveness()).outbound(tcp, island.peer_id)
+    tcp = await connect_tcp(address)
+    mux = await Upgrader(identity, Liveness()).outbound(tcp, peer_id)
     peer = RawPeer(identity.peer_id, mux, trio.CancelScope())
 
     async def read() -> None:

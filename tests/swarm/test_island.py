@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from mirrornode.errors import SourceGone, SourceRefused
-from mirrornode.swarm.connection import MAX_INBOUND_STREAMS
+from mirrornode.swarm.connection import MAX_ANSWERED, MAX_INBOUND_STREAMS
 from mirrornode.swarm.dial import connect_tcp
 from mirrornode.swarm.streams import FramedStream
 from mirrornode.swarm.yamux import MAX_BUFFERED_BYTES, Liveness
@@ -140,3 +140,31 @@ async def test_listener_when_garbage_arrives_then_counted_and_goes_on() -> None:
         assert island.counters["handshake failed"] == 1
         async with raw_peer(island) as peer:
             await watcher.until(lambda links: peer.peer_id in links)
+
+
+@in_trio
+async def test_serve_when_a_peer_asks_on_many_streams_then_few_are_answered_at_a_time() -> None:
+    release, answering = trio.Event(), 0
+
+    async def wait(peer_id: str, request: bytes) -> bytes:
+        nonlocal answering
+        answering += 1
+        await release.wait()
+        return b"done"
+
+    async with running_island() as (island, watcher), raw_peer(island) as greedy:
+        island.serve("/wait", service(wait))
+        island.serve("/echo", service(echo))
+        await watcher.until(lambda links: greedy.peer_id in links)
+        streams = [await greedy.opened("/wait") for _ in range(3 * MAX_ANSWERED)]
+        for stream in streams:
+            await stream.write_frame(b"")
+        async with raw_peer(island) as other:
+            stream = await other.opened("/echo")
+            await stream.write_frame(b"abc")
+            assert await stream.read_frame(10) == b"cba"
+        assert answering <= MAX_ANSWERED
+        release.set()
+        for stream in streams:
+            assert await stream.read_frame(10) == b"done"
+        assert answering == 3 * MAX_ANSWERED

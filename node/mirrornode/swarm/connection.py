@@ -50,6 +50,7 @@ RESPOND_TIMEOUT_S = (
     120.0  # requests answered together; a responder past this is stuck and must not keep its slot
 )
 SEND_TIMEOUT_S = 60.0  # one answer of some MiB over a slow link
+MAX_ANSWERED = 4  # streams of one connection answered at a time: a flood must leave others room
 MAX_TOGETHER = 32  # requests of one stream answered together; a small one costs 20 µs
 LINGER_S = 30.0  # how long a stream that we are done with may wait for the peer's close
 
@@ -105,6 +106,7 @@ class Connection:
         self._host = host
         self._inbound = 0
         self._lingering: deque[tuple[float, FramedStream]] = deque()
+        self._turns = trio.CapacityLimiter(MAX_ANSWERED)
 
     @property
     def is_usable(self) -> bool:
@@ -281,7 +283,7 @@ class Connection:
             if first is None:
                 return
             requests = [first, *stream.arrived_frames(max_bytes, limit=MAX_TOGETHER - 1)]
-            async with service.slots:
+            async with self._turns, service.slots:
                 with trio.fail_after(RESPOND_TIMEOUT_S):
                     answers = await service.respond(self.peer_id, requests)
             for answer in answers:
