@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 from fuzz.decoder import Decoder, text
 from mirrornode.content.block import Block, multihash_of
 from mirrornode.content.cid import DAG_PB, IDENTITY, RAW, SHA2_256, Cid
+from mirrornode.content.dagcbor import Value, decode_dagcbor, encode_dagcbor
 from mirrornode.content.dagpb import Link, Node, decode_node, encode_node
 from mirrornode.content.directory import DirEntry, build_directory, build_symlink
 from mirrornode.content.recipe import UNIXFS_V0_2015, UNIXFS_V1_2025
@@ -149,6 +151,21 @@ def _check_node(data: bytes, value: object) -> None:
     assert sorted(again.links, key=repr) == sorted(value.links, key=repr)
 
 
+def _documents() -> list[bytes]:
+    values: list[Value] = [
+        {"roots": list(CIDS[:5]), "version": 1},
+        {"Value": b"/ipfs/x", "TTL": 300 * 10**9, "Validity": b"2026", "Sequence": 2**64 - 1},
+        [None, True, -(2**64), 1.5, "text", {"": [[], {}]}, 23, 24, 255, 256, 65_536],
+    ]
+    return [encode_dagcbor(value) for value in values]
+
+
+def _check_dagcbor(data: bytes, value: object) -> None:
+    encoded = encode_dagcbor(cast("Value", value))
+    assert len(encoded) == len(data), "a second way of writing the same"  # keys may be unsorted
+    assert decode_dagcbor(encoded) == value
+
+
 def _check_unixfs(data: bytes, value: object) -> None:
     assert isinstance(value, UnixFs)
     assert decode_unixfs(encode_unixfs(value)) == value
@@ -163,6 +180,7 @@ CONTENT = (
         (ContentError,),
         is_text=True,
     ),
+    Decoder("dag-cbor", _documents, decode_dagcbor, (ContentError,), _check_dagcbor),
     Decoder("dag-pb", _nodes, decode_node, (ContentError,), _check_node),
     Decoder(
         "unixfs",
