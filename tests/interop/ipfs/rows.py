@@ -158,14 +158,18 @@ def they_find_peer(world: World, kind: str) -> None:
     ours.call("connect", address=between.address)
     address = ours.address.rpartition("/p2p/")[0]
     wait_until(lambda: ours.call("table_size"), "the third node in our table")
-    wait_until(lambda: address in _found_peer(theirs, ours), "our address there")
+    wait_until(
+        lambda: address in str(_tried(theirs, "find_peer", peer_id=ours.peer_id)),
+        "our address there",
+    )
 
 
-def _found_peer(theirs: Theirs, ours: Ours) -> str:
+def _tried(theirs: Theirs, verb: str, **arguments: object) -> object:
+    """Return the result of a call, None when it cannot be done yet."""
     try:
-        return str(theirs.call("find_peer", peer_id=ours.peer_id))
+        return theirs.call(verb, **arguments)
     except DriverError:
-        return ""  # not found yet
+        return None
 
 
 def _names(asker: Ours | Theirs, cid: str, provider: Ours | Theirs) -> bool:
@@ -242,6 +246,82 @@ def they_fetch_over_http(world: World, kind: str) -> None:
         assert filecmp.cmp(path, out, shallow=False)
 
 
+def they_fetch_by_router(world: World, kind: str) -> None:
+    """They know nothing of a node but its URL, and ask that for providers."""
+    ours = world.ours()
+    path, out = world.make_file(LARGE_BYTES), world.path("out.bin")
+    cid = ours.add(path)
+    if kind == HELIA:
+        theirs = world.open_http(routers=[ours.gateway])
+    else:
+        router = {"Type": "http", "Parameters": {"Endpoint": ours.gateway}}
+        methods = ("find-peers", "find-providers", "get-ipns", "provide", "put-ipns")
+        routing = {
+            "Type": "custom",
+            "Routers": {"Ours": router},
+            "Methods": {method: {"RouterName": "Ours"} for method in methods},
+        }
+        theirs = world.open_theirs(kind, routing=routing)
+    theirs.call("get", cid=cid, out=out)
+    assert filecmp.cmp(path, out, shallow=False)
+
+
+def they_read_car(world: World, kind: str) -> None:
+    ours, car = world.ours(), world.path("ours.car")
+    cid = ours.add(world.make_file(LARGE_BYTES))
+    done = ours.run("export", cid, car, "--no-names")
+    assert done.code == 0, done.stderr
+    read = world.driver(kind).call("read_car", path=car)
+    assert read["roots"] == [cid]
+    leaves = -(-LARGE_BYTES // (1 << 20))
+    assert len(set(read["blocks"])) == leaves + 1
+
+
+def we_read_car(world: World, kind: str) -> None:
+    ours, theirs = world.ours(), world.open_http()
+    path, car, out = world.make_file(LARGE_BYTES), world.path("theirs.car"), world.path("out.bin")
+    cid = theirs.call("add", path=path)
+    theirs.call("write_car", cid=cid, path=car)
+    done = ours.run("import", car, "-o", out)
+    assert done.code == 0, done.stderr
+    assert filecmp.cmp(path, out / cid if out.is_dir() else out, shallow=False)
+
+
+# Names
+
+
+def they_resolve(world: World, kind: str) -> None:
+    theirs = world.theirs(kind)
+    ours = world.ours_connected(theirs)
+    path, out = world.make_file(SMALL_BYTES), world.path("out.bin")
+    cid = ours.add(path)
+    wait_until(lambda: ours.call("table_size"), "they in our table")
+    done = ours.run("publish", cid, "--name", "ours", "--json")
+    assert done.code == 0, done.stderr
+    name = done.record["name"]
+    if kind == HELIA:
+        wait_until(lambda: _tried(theirs, "resolve", name=name) == f"/ipfs/{cid}", "our record")
+        return
+    # Kubo's library has no call for it. It shows that it keeps our record by giving it to another
+    # node, which knows nobody else.
+    asker = world.ours_connected(theirs)
+    wait_until(lambda: asker.call("table_size"), "they in the other's table")
+    asker.get(f"ipns://{name}", out)
+    assert filecmp.cmp(path, out, shallow=False)
+
+
+def we_resolve(world: World, kind: str) -> None:
+    """They publish a name for what another node of ours has."""
+    theirs = world.theirs(kind)
+    owner, asker = world.ours_connected(theirs), world.ours_connected(theirs)
+    asker.call("connect", address=owner.address)
+    path, out = world.make_file(SMALL_BYTES), world.path("out.bin")
+    wait_until(lambda: theirs.call("table_size"), "we in their table")
+    name = theirs.call("publish", cid=owner.add(path))
+    asker.get(f"ipns://{name}", out)
+    assert filecmp.cmp(path, out, shallow=False)
+
+
 def _by_bitswap(name: str, profile: str, size_bytes: int) -> Feature:
     they, we = they_fetch(profile, size_bytes), we_fetch(profile, size_bytes)
     return Feature(f"bitswap: {name}", they, we, needs=BITSWAP)
@@ -263,6 +343,21 @@ FEATURES = (
         "blocks over HTTP (`?format=raw`)",
         they_fetch_over_http,
         lacking={(KUBO, THEY): "Kubo fetches over HTTP from 0.35 on"},
+    ),
+    Feature("Delegated Routing V1: find and fetch", they_fetch_by_router, needs=BITSWAP),
+    Feature(
+        "CAR files (with `@ipld/car`)",
+        they_read_car,
+        we_read_car,
+        {(KUBO, side): "its library has no call for it" for side in (THEY, WE)},
+        needs="mirrornode.mirror.import_car",
+    ),
+    Feature(
+        "IPNS over the LAN DHT",
+        they_resolve,
+        we_resolve,
+        {(KUBO, WE): "its library has no call that publishes"},
+        needs="mirrornode.mirror.ipns",
     ),
 )
 CASES = tuple(

@@ -8,6 +8,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { withBitswap } from '@helia/bitswap'
 import { withHTTP } from '@helia/http'
+import { ipns, ipnsSelector, ipnsValidator } from '@helia/ipns'
 import { withLibp2pLight } from '@helia/libp2p'
 import { unixfs } from '@helia/unixfs'
 import { CarReader, CarWriter } from '@ipld/car'
@@ -48,7 +49,9 @@ async function open ({ node, listen, mdns: withMdns = false }) {
         protocol: LAN_DHT,
         clientMode: false,
         peerInfoMapper: passthroughMapper,
-        allowQueryWithZeroPeers: true
+        allowQueryWithZeroPeers: true,
+        validators: { ipns: ipnsValidator },
+        selectors: { ipns: ipnsSelector }
       })
     }
   }
@@ -151,6 +154,17 @@ async function tableSize ({ node }) {
   return nodes.get(node).libp2p.services.dht.routingTable.size
 }
 
+// Let a new name mean a CID, and return the name.
+async function publish ({ node, cid }) {
+  return (await ipns(nodes.get(node)).publish(`key-${cid}`, CID.parse(cid), { signal: patience() })).name
+}
+
+async function resolve ({ node, name }) {
+  for await (const { value } of ipns(nodes.get(node)).resolve(name, { signal: patience(), nocache: true })) {
+    return value
+  }
+}
+
 // Read a CAR from a file and hash every block in it.
 async function readCar ({ path }) {
   const reader = await CarReader.fromIterable(createReadStream(path))
@@ -197,6 +211,8 @@ const verbs = {
   find_providers: findProviders,
   find_peer: findPeer,
   table_size: tableSize,
+  publish,
+  resolve,
   read_car: readCar,
   write_car: writeCar
 }
