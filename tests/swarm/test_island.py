@@ -6,6 +6,7 @@ import contextlib
 
 import pytest
 import trio
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
 
 from mirrornode.errors import SourceGone, SourceRefused
 from mirrornode.swarm.connection import MAX_ANSWERED, MAX_INBOUND_STREAMS
@@ -168,3 +169,29 @@ async def test_serve_when_a_peer_asks_on_many_streams_then_few_are_answered_at_a
         for stream in streams:
             assert await stream.read_frame(10) == b"done"
         assert answering == 3 * MAX_ANSWERED
+
+
+# Found with js-libp2p, which takes the end of our side for the end of the messages.
+@in_trio
+async def test_request_when_messages_go_ahead_then_our_side_stays_open_until_the_answer() -> None:
+    async with running_island() as (island, watcher), raw_peer(island) as peer:
+        island.serve("/echo", service(echo))
+        await watcher.until(lambda links: peer.peer_id in links)
+
+        async def ask() -> None:
+            answer = await island.request(peer.peer_id, "/ask", [b"ahead", b"question"], 10, 100)
+            assert answer == b"answer"
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            accepted = await peer.mux.accept_stream()
+            assert isinstance(accepted, YamuxStream)
+            stream = FramedStream(accepted, "island")
+            assert await stream.accept(lambda _: True) == "/ask"
+            assert [await stream.read_frame(100) for _ in range(2)] == [b"ahead", b"question"]
+            other = await peer.opened("/echo")  # all that was sent before this has arrived
+            await other.write_frame(b"abc")
+            assert await other.read_frame(10) == b"cba"
+            assert not accepted.recv_closed
+            await stream.write_frame(b"answer")
+            assert await stream.read_frame(100) is None

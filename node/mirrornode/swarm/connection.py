@@ -145,7 +145,9 @@ class Connection:
     ) -> bytes:
         """Send messages on a stream of their own and return the answer; see `Swarm.request`."""
         async with self._opened_stream() as stream:
-            await stream.send_only(protocol, messages, is_known=self._is_known(protocol))
+            # js-libp2p stops at the end of our side, even before messages that it has yet to read.
+            send = stream.send_only if len(messages) == 1 else stream.send
+            await send(protocol, messages, is_known=self._is_known(protocol))
             answer = await stream.read_frame(max_response_bytes)
             if answer is None:
                 raise SourceRefused(

@@ -120,15 +120,22 @@ class FramedStream:
             is_known: The peer has said that it speaks `protocol`: send without waiting for it to
                 agree. One that does not would take the messages for its next proposals.
         """
-        frames = b"".join(map(encode_frame, messages))
         if is_known:
-            await self.write(_line(MULTISTREAM) + _line(protocol) + frames)
+            await self.write(_line(MULTISTREAM) + _line(protocol) + _frames(messages))
             await self.close()
             await self._confirm(protocol)
         else:
-            await self.propose(protocol)
-            await self.write(frames)
+            await self.send(protocol, messages, is_known=False)
             await self.close()
+
+    async def send(self, protocol: str, messages: Sequence[bytes], *, is_known: bool) -> None:
+        """Agree on `protocol` and send frames; else as `send_only`."""
+        if is_known:
+            await self.write(_line(MULTISTREAM) + _line(protocol) + _frames(messages))
+            await self._confirm(protocol)
+        else:
+            await self.propose(protocol)
+            await self.write(_frames(messages))
 
     async def _confirm(self, protocol: str) -> None:
         if (line := await self._read_line()) != MULTISTREAM:
@@ -197,3 +204,7 @@ class FramedStream:
 
 def _line(text: str) -> bytes:
     return encode_frame(text.encode() + b"\n")
+
+
+def _frames(messages: Sequence[bytes]) -> bytes:
+    return b"".join(map(encode_frame, messages))
