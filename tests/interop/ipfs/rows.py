@@ -350,14 +350,12 @@ FEATURES = (
         they_read_car,
         we_read_car,
         {(KUBO, side): "its library has no call for it" for side in (THEY, WE)},
-        needs="mirrornode.mirror.import_car",
     ),
     Feature(
         "IPNS over the LAN DHT",
         they_resolve,
         we_resolve,
         {(KUBO, WE): "its library has no call that publishes"},
-        needs="mirrornode.mirror.ipns",
     ),
 )
 CASES = tuple(
