@@ -21,7 +21,7 @@ from mirrornode.content.cid import Cid
 from mirrornode.content.varint import encode_uvarint
 from mirrornode.daemon import Node, open_node
 from mirrornode.errors import SourceGone
-from mirrornode.routing.kad.settings import LAN_KAD_PROTOCOL
+from mirrornode.routing.kad.rules import LAN_KAD_PROTOCOL
 from mirrornode.swarm.addresses import TcpAddress
 from mirrornode.swarm.connection import MAX_INBOUND_STREAMS
 from mirrornode.swarm.node import Swarm

@@ -92,14 +92,14 @@ class Driver:
             raise ValueError("the echo is not what was sent")
 
     async def find_providers(self, node: str, cid: str) -> object:
-        kad = self._node(node).kad
+        dht = self._node(node).dht
         return [
             {"peer_id": record.peer_id, "addresses": list(record.addresses)}
-            async for record in kad.find_providers(Cid.parse(cid).multihash, timeout_s=10)
+            async for record in dht.find_providers(Cid.parse(cid).multihash, timeout_s=10)
         ]
 
     async def table_size(self, node: str) -> int:
-        return self._node(node).kad.table_size
+        return self._node(node).dht.table_size
 
     async def start_mdns(self, node: str) -> None:
         """Announce the node and note whom it finds; nobody is dialled."""
