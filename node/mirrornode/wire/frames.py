@@ -47,15 +47,18 @@ class FrameDecoder:
             RemoteProtocolError: The length is more than `max_bytes` or is not a minimal uvarint.
                 It is raised as soon as the prefix is there, before the body is.
         """
-        prefix = self._prefix()
+        prefix = self._checked_prefix(max_bytes)
         if prefix is None:
             return None
         length, start = prefix
-        if length > max_bytes:
-            raise RemoteProtocolError(f"a frame of {length} bytes, at most {max_bytes} are allowed")
         if len(self._buffer) < start + length:
             return None
         return self._take(start, start + length)
+
+    def next_length(self, max_bytes: int) -> int | None:
+        """Return the length of the next frame as soon as it is known; raises as `next_frame`."""
+        prefix = self._checked_prefix(max_bytes)
+        return None if prefix is None else prefix[0]
 
     def take_exactly(self, size_bytes: int) -> bytes | None:
         """Return the next `size_bytes` raw bytes, or None when they have not all arrived."""
@@ -67,6 +70,14 @@ class FrameDecoder:
         taken = bytes(memoryview(self._buffer)[start:stop])
         del self._buffer[:stop]
         return taken
+
+    def _checked_prefix(self, max_bytes: int) -> tuple[int, int] | None:
+        prefix = self._prefix()
+        if prefix is not None and prefix[0] > max_bytes:
+            raise RemoteProtocolError(
+                f"a frame of {prefix[0]} bytes, at most {max_bytes} are allowed"
+            )
+        return prefix
 
     def _prefix(self) -> tuple[int, int] | None:
         """Return the length that the prefix says and where the body starts."""

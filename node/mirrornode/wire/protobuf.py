@@ -9,6 +9,7 @@ Spec: protobuf encoding guide. Varints here are protobuf's (up to ten bytes), no
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from mirrornode.content.varint import encode_uvarint
 from mirrornode.errors import RemoteProtocolError
@@ -23,8 +24,12 @@ FIXED32 = 5
 
 _FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
 
+Bytes = TypeVar("Bytes", bytes, memoryview)
 
-def read_uvarint(buffer: bytes, offset: int, *, max_bytes: int = 10) -> tuple[int, int]:
+
+def read_uvarint(
+    buffer: bytes | memoryview, offset: int, *, max_bytes: int = 10
+) -> tuple[int, int]:
     """Return the varint at `offset` and the offset after it.
 
     Raises:
@@ -55,10 +60,11 @@ def encode_varint_field(number: int, value: int) -> bytes:
 
 
 def read_fields(
-    buffer: bytes, *, max_fields: int = MAX_FIELDS
-) -> Iterator[tuple[int, int | bytes]]:
+    buffer: Bytes, *, max_fields: int = MAX_FIELDS
+) -> Iterator[tuple[int, int | Bytes]]:
     """Yield `(field number, value)` of each varint and length-delimited field.
 
+    The values of a `memoryview` are views of it: a message with megabytes in it is not copied.
     Fixed-width fields are checked and skipped: no libp2p message uses them.
 
     Raises:
