@@ -34,6 +34,7 @@ from mirrornode.swarm.identify import (
     Identification,
     decode_identify,
 )
+from mirrornode.swarm.one_way import Intake, Outlet, PeerIntake
 from mirrornode.swarm.streams import FramedStream
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ PING = "/ipfs/ping/1.0.0"
 PING_BYTES = 32
 BUILT_IN = frozenset({IDENTIFY, IDENTIFY_PUSH, PING})
 MAX_INBOUND_STREAMS = 128  # of one connection at a time, whatever their protocol
+MAX_REFUSED_STREAMS = 512  # beyond that: a peer that opens so many is dropped
 NEGOTIATE_TIMEOUT_S = 10.0
 IDENTIFY_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 60.0  # between two requests on one stream
@@ -76,7 +78,7 @@ class ConnectionHost(Protocol):
     """What a connection needs of the node that it belongs to."""
 
     @property
-    def services(self) -> Mapping[str, Service]: ...
+    def services(self) -> Mapping[str, Service | Intake]: ...
 
     def identify_message(self, observed: str) -> bytes: ...
 
@@ -105,6 +107,8 @@ class Connection:
         self._mux = mux
         self._host = host
         self._inbound = 0
+        self._refused = 0
+        self._intake = PeerIntake(peer_id)
         self._lingering: deque[tuple[float, FramedStream]] = deque()
         self._turns = trio.CapacityLimiter(MAX_ANSWERED)
 
@@ -117,6 +121,11 @@ class Connection:
     def is_idle(self) -> bool:
         """True when neither side has a stream in use."""
         return self._inbound == 0 and self._mux.open_outbound_count == 0
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that have come on one-way streams."""
+        return self._intake.received_bytes
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -155,6 +164,28 @@ class Connection:
                 )
             return answer
 
+    async def open_outlet(self, protocols: Sequence[str]) -> Outlet:
+        """Open a one-way stream; see `Swarm.open_outlet`."""
+        known = [protocol for protocol in protocols if self._is_known(protocol)]
+        if not known:
+            raise SourceRefused(
+                f"{self.peer_id} does not speak {protocols[0]}", source_id=self.peer_id
+            )
+        token = object()
+        stream = await self._open_stream(token)
+        try:
+            await stream.propose(known[0])
+        except BaseException:
+            await stream.reset()
+            self._mux.give_back(token)
+            raise
+
+        def release() -> None:
+            self._mux.give_back(token)
+            self._linger(stream)
+
+        return Outlet(self.peer_id, known[0], stream, release)
+
     async def push_identify(self) -> None:
         """Tell the peer what has changed about us, if it wants to know."""
         if self._is_known(IDENTIFY_PUSH):
@@ -173,10 +204,7 @@ class Connection:
     async def _opened_stream(self) -> AsyncIterator[FramedStream]:
         """Open a stream; reset it when the body fails or is cancelled, else close it."""
         token = object()
-        try:
-            stream = FramedStream(await self._mux.open_outbound(token), self.peer_id)
-        except MuxedStreamError as exc:
-            raise SourceGone(f"{self.peer_id} has left", source_id=self.peer_id) from exc
+        stream = await self._open_stream(token)
         try:
             yield stream
             await stream.close()
@@ -186,6 +214,12 @@ class Connection:
         finally:
             self._mux.give_back(token)
         self._linger(stream)
+
+    async def _open_stream(self, token: object) -> FramedStream:
+        try:
+            return FramedStream(await self._mux.open_outbound(token), self.peer_id)
+        except MuxedStreamError as exc:
+            raise SourceGone(f"{self.peer_id} has left", source_id=self.peer_id) from exc
 
     def _linger(self, stream: FramedStream) -> None:
         """Let the peer close its side in its own time, but not for ever."""
@@ -242,6 +276,12 @@ class Connection:
             framed = FramedStream(stream, self.peer_id)
             if self._inbound >= MAX_INBOUND_STREAMS:
                 self._host.count("stream over limit")
+                self._refused += 1
+                if self._refused > MAX_REFUSED_STREAMS:
+                    log.info("connection closed peer=%s reason=floods streams", self.peer_id)
+                    self._host.count("flood of streams")
+                    self.abort()
+                    return
                 await framed.reset()
                 continue
             self._inbound += 1
@@ -254,7 +294,11 @@ class Connection:
             if protocol in BUILT_IN:
                 await self._answer_built_in(protocol, stream)
             else:
-                await self._answer_requests(self._host.services[protocol], stream)
+                service = self._host.services[protocol]
+                if isinstance(service, Intake):
+                    await self._intake.take(service, stream)
+                else:
+                    await self._answer_requests(service, stream)
             await stream.close()
         except SourceGone:
             await stream.reset()

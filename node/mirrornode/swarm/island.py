@@ -34,6 +34,7 @@ from mirrornode.swarm.yamux import Liveness, SteadyYamux
 
 if TYPE_CHECKING:
     from mirrornode.swarm.identity import Identity
+    from mirrornode.swarm.one_way import Intake, Outlet
 
 MAX_CONNECTIONS = 512  # of all peers; a LAN has tens
 MAX_CONNECTIONS_PER_PEER = 4  # two after a simultaneous dial, and stale ones after restarts
@@ -88,7 +89,7 @@ class Island:
         self._settings = settings
         self._watcher = watcher
         self._upgrader = Upgrader(settings.identity, settings.liveness)
-        self._services: dict[str, Service] = {}
+        self._services: dict[str, Service | Intake] = {}
         self._connections: dict[str, list[Connection]] = {}  # oldest first, also unidentified
         self._links: dict[str, PeerLink] = {}
         self._dialling: dict[str, _Flight] = {}
@@ -98,7 +99,7 @@ class Island:
         self._nursery: trio.Nursery
 
     @property
-    def services(self) -> Mapping[str, Service]:
+    def services(self) -> Mapping[str, Service | Intake]:
         """What is answered besides identify and ping, by protocol."""
         return self._services
 
@@ -166,6 +167,22 @@ class Island:
                 f"{peer_id} did not answer {protocol} within {timeout_s:g} s", source_id=peer_id
             ) from None
 
+    async def open_outlet(self, peer_id: str, protocols: Sequence[str], timeout_s: float) -> Outlet:
+        """Open a one-way stream; see `Swarm.open_outlet`."""
+        connection = self._connection_to(peer_id)
+        try:
+            with trio.fail_after(timeout_s):
+                return await connection.open_outlet(protocols)
+        except trio.TooSlowError:
+            raise SourceTooSlow(
+                f"{peer_id} did not agree on {protocols[0]} within {timeout_s:g} s",
+                source_id=peer_id,
+            ) from None
+
+    def received_bytes(self, peer_id: str) -> int:
+        """Return how many bytes have come from a peer on one-way streams; from any thread."""
+        return sum(each.received_bytes for each in tuple(self._connections.get(peer_id, ())))
+
     async def disconnect(self, peer_id: str) -> None:
         """End all connections to a peer and wait until its link is down."""
         async with trio.open_nursery() as nursery:
@@ -182,7 +199,7 @@ class Island:
         """What this node answers to, as it tells others. Safe to call from any thread."""
         return frozenset((*BUILT_IN, *tuple(self._services)))  # a dict is copied in one step
 
-    def serve(self, protocol: str, service: Service) -> None:
+    def serve(self, protocol: str, service: Service | Intake) -> None:
         """Answer `protocol` from now on, and tell the connected peers."""
         self._services[protocol] = service
         self._push_wanted.set()

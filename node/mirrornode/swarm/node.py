@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from mirrornode.swarm.bridge import TrioThread
     from mirrornode.swarm.identity import Identity
     from mirrornode.swarm.island import Island
+    from mirrornode.swarm.one_way import Outlet
 
-__all__ = ["PeerLink", "Responder", "Swarm", "open_swarm"]
+__all__ = ["PeerLink", "Receiver", "Responder", "Swarm", "SwarmOutlet", "open_swarm"]
 
 AGENT = f"mirrornode/{__version__}"
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
@@ -38,9 +39,36 @@ MAX_CONCURRENT = 64
 _CLOSE_TIMEOUT_S = 0.6  # goodbyes included; peers notice a closed socket anyway
 
 Responder = Callable[[str, bytes], Awaitable[bytes | None]]
+Receiver = Callable[[str, Sequence[bytes]], Awaitable[None]]
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+class SwarmOutlet:
+    """A one-way stream to a peer, in asyncio. One `send` at a time; `close` it at the end."""
+
+    def __init__(self, outlet: Outlet, call: Callable[..., Awaitable[None]]) -> None:
+        """Wrap an open stream; `Swarm.open_outlet` does."""
+        self.protocol = outlet.protocol
+        self._outlet = outlet
+        self._call = call
+
+    async def send(self, frame: bytes) -> None:
+        """Send one frame, its length before it included; return when the peer has room for it.
+
+        Cancelling ends the stream, not the connection.
+
+        Raises:
+            SourceGone: The stream or the connection has ended, or the peer has not read for 5 s.
+            SourceTooSlow: It reads, but less than 100 kbit/s.
+        """
+        await self._call(self._outlet.peer_id, self._outlet.send, frame)
+
+    async def close(self) -> None:
+        """Close the stream; nothing if it has ended."""
+        with contextlib.suppress(SourceGone):
+            await self._call(self._outlet.peer_id, self._outlet.close)
 
 
 class Swarm:
@@ -152,6 +180,49 @@ class Swarm:
             self._serve_in_trio, protocol, responder, max_request_bytes, max_concurrent
         )
 
+    async def open_outlet(
+        self, peer_id: str, protocols: Sequence[str], *, timeout_s: float = 10.0
+    ) -> SwarmOutlet:
+        """Open a stream to a connected peer that only we write to.
+
+        Args:
+            peer_id: Whose stream it is.
+            protocols: What we would speak, the best first; the first that the peer has said to
+                speak is agreed on.
+            timeout_s: For agreeing.
+
+        Raises:
+            SourceGone: Not connected, or the peer left.
+            SourceTooSlow: It did not agree in time.
+            SourceRefused: It speaks none of `protocols`.
+        """
+        outlet = await self._call(
+            peer_id, self._island.open_outlet, peer_id, tuple(protocols), timeout_s
+        )
+        return SwarmOutlet(outlet, self._call)
+
+    def take_frames(
+        self, protocols: Sequence[str], receiver: Receiver, *, max_frame_bytes: int
+    ) -> None:
+        """Give the frames of one-way streams to `receiver`, from now until the swarm closes.
+
+        Args:
+            protocols: Protocol ids; replaces an earlier responder or receiver of the same.
+            receiver: Gets peer id and frames, in asyncio; a stream is read on when it returns, so
+                it must not wait for the disk or for other peers. What it raises resets the stream.
+            max_frame_bytes: Larger frames reset the stream, unread.
+        """
+        self._bridge.post(self._take_frames_in_trio, tuple(protocols), receiver, max_frame_bytes)
+
+    def received_bytes(self, peer_id: str) -> int:
+        """Return a number that grows while a peer's one-way streams bring bytes."""
+        return self._island.received_bytes(peer_id)
+
+    async def refuse(self, peer_id: str, event: str) -> None:
+        """Count what a peer did wrong under `event`, and end the connection to it."""
+        self._bridge.post(self._island.count, event)
+        await self.disconnect(peer_id)
+
     def links(self) -> list[PeerLink]:
         """Return the connected peers; a dead one is noticed within 25 s at the latest."""
         return list(self._links.values())
@@ -233,6 +304,25 @@ class Swarm:
 
         slots = trio.CapacityLimiter(max_concurrent)
         self._island.serve(protocol, Service(respond, max_request_bytes, slots))
+
+    def _take_frames_in_trio(
+        self, protocols: Sequence[str], receiver: Receiver, max_frame_bytes: int
+    ) -> None:
+        from mirrornode.swarm.bridge import BridgeStopped
+        from mirrornode.swarm.one_way import Intake
+
+        async def in_asyncio(peer_id: str, frames: Sequence[bytes]) -> None:
+            await receiver(peer_id, frames)
+
+        async def receive(peer_id: str, frames: Sequence[bytes]) -> None:
+            try:
+                await self._bridge.to_asyncio(in_asyncio, peer_id, frames)
+            except BridgeStopped as exc:
+                raise SourceGone("this node is shutting down", source_id=peer_id) from exc
+
+        intake = Intake(receive, max_frame_bytes)
+        for protocol in protocols:
+            self._island.serve(protocol, intake)
 
     async def _open(self, config: SwarmConfig, identity: Identity, listen: Sequence[str]) -> None:
         from mirrornode.swarm.island import Island, IslandSettings

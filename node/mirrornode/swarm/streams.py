@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 from libp2p.io.exceptions import IOException
@@ -30,6 +30,8 @@ MAX_PROPOSALS = 16
 _READ_BYTES = 256 * 1024
 _RESET_TIMEOUT_S = 1.0
 
+T = TypeVar("T")
+
 
 class FramedStream:
     """Reads and writes one Yamux stream.
@@ -42,6 +44,8 @@ class FramedStream:
         self._stream = stream
         self._peer_id = peer_id
         self._decoder = FrameDecoder()
+        self.on_read: Callable[[int], None] = lambda size_bytes: None
+        """Told how many bytes have come, for every read."""
 
     @property
     def is_finished(self) -> bool:
@@ -69,6 +73,10 @@ class FramedStream:
             RemoteProtocolError: Too large, malformed, or cut off.
         """
         return await self._read(lambda: self._decoder.next_frame(max_bytes))
+
+    async def next_length(self, max_bytes: int) -> int | None:
+        """Return how long the next frame is; None and errors as in `read_frame`."""
+        return await self._read(lambda: self._decoder.next_length(max_bytes))
 
     def arrived_frames(self, max_bytes: int, *, limit: int) -> list[bytes]:
         """Return at most `limit` further frames that are there already, without waiting.
@@ -173,11 +181,13 @@ class FramedStream:
             raise RemoteProtocolError(f"{self._peer_id} sent a line without an end")
         return frame[:-1].decode(errors="replace")
 
-    async def _read(self, take: Callable[[], bytes | None]) -> bytes | None:
+    async def _read(self, take: Callable[[], T | None]) -> T | None:
         while (taken := take()) is None:
             with self._translated():
                 try:
-                    self._decoder.feed(await self._stream.read(_READ_BYTES))
+                    chunk = await self._stream.read(_READ_BYTES)
+                    self._decoder.feed(chunk)
+                    self.on_read(len(chunk))
                     continue
                 except MuxedStreamEOF:
                     # The library says "end" also for a reset and for the end of the connection.
