@@ -38,6 +38,7 @@ from mirrornode.gateway.routing_v1_lookups import Lookups
 from mirrornode.gateway.verbs import NodeVerbs
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.add import AddRequest, add_paths
+from mirrornode.mirror.bitswap import open_bitswap
 from mirrornode.mirror.fingerprint import fingerprint_files
 from mirrornode.mirror.get import GetPorts
 from mirrornode.mirror.hub.access import HubAccess
@@ -182,7 +183,10 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         # A node that lives for one command would only leave holes in the tables of others.
         dht = make_networks(swarm, config.swarm, serve=not is_short_lived)
         announcing = Announcing(dht, catalog, is_busy=lambda: active.is_busy)
-        finder = Finder(swarm, dht, routers=_open_routers(stack, config))
+        limits = config.limits
+        uploads = stack.enter_context(Uploads(limits.upload, limits.upload_per_peer).pacing())
+        bitswap = await stack.enter_async_context(open_bitswap(swarm, shelf, uploads))
+        finder = Finder(swarm, dht, _open_routers(stack, config), bitswap)
         loop = asyncio.get_running_loop()
 
         def on_asked(peer_id: str, roots: Sequence[Cid]) -> None:
@@ -191,14 +195,13 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
 
         door = Door()
         office = TicketOffice(shelf, swarm.addresses, on_asked, door=door)
-        limits = config.limits
-        uploads = stack.enter_context(Uploads(limits.upload, limits.upload_per_peer).pacing())
         peer_plane = await _open_peer_plane(
             stack, config, shelf, office, uploads, is_short_lived, door
         )
         swarm.serve(tickets.PROTOCOL, office.answer, max_request_bytes=tickets.MAX_REQUEST_BYTES)
         pace, recorder = pace_of(limits.download), open_recorder(catalog, config)
-        ports = GetPorts(catalog, shelf, active, finder, announcing.wake, pace, recorder)
+        wake = announcing.wake
+        ports = GetPorts(catalog, shelf, active, finder, wake, pace, recorder, bitswap.source)
         patience_s = MEET_S if is_short_lived and _may_meet(config) else 0.0
         hub = await _open_hub(stack, config, swarm, ports, patience_s)
         meet = functools.partial(finder.meet, patience_s=patience_s)

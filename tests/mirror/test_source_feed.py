@@ -16,7 +16,9 @@ from mirrornode.events import Note
 from mirrornode.mirror.block_loader import BlockLoader
 from mirrornode.mirror.mirror_choice import MirrorChoice
 from mirrornode.mirror.source_feed import MAX_FOUND_GATEWAYS, SourceFeed
-from mirrornode.routing.find import Finder, Found
+from mirrornode.routing.find import Finder, Found, FoundBlocks
+from mirrornode.sources.bitswap import BitswapSource
+from mirrornode.sources.bitswap_client import Conversation
 from mirrornode.store.catalog import open_catalog
 from support.models import LEAF, model_of
 from support.planes import open_plane, shelf_of
@@ -35,7 +37,7 @@ class ScriptedFinder:
     """Finds what a test puts in."""
 
     def __init__(self) -> None:
-        self.found: asyncio.Queue[Found] = asyncio.Queue()
+        self.found: asyncio.Queue[Found | FoundBlocks] = asyncio.Queue()
         self.on_gateway: Callable[[str], None] | None = None
 
     def look_again(self, root: Cid, other: Cid) -> None:
@@ -46,7 +48,7 @@ class ScriptedFinder:
         roots: Sequence[Cid],
         peers: Sequence[str] = (),
         on_gateway: Callable[[str], None] | None = None,
-    ) -> AsyncGenerator[Found, None]:
+    ) -> AsyncGenerator[Found | FoundBlocks, None]:
         self.on_gateway = on_gateway
         while True:
             yield await self.found.get()
@@ -63,10 +65,14 @@ class Feeding:
 
 
 @asynccontextmanager
-async def feeding(*mirrors: str) -> AsyncIterator[Feeding]:
+async def feeding(
+    *mirrors: str, blocks_of: Callable[[str], BitswapSource] | None = None
+) -> AsyncIterator[Feeding]:
     finder, notes = ScriptedFinder(), list[Note]()
     loader = BlockLoader(lambda cid: None, lambda blocks: None, PATIENT_S)
-    feed = SourceFeed(cast("Finder", finder), MODEL.root, loader, notes.append, probe_again_s=0.01)
+    feed = SourceFeed(
+        cast("Finder", finder), MODEL.root, loader, notes.append, blocks_of, probe_again_s=0.01
+    )
     choice = MirrorChoice.of(mirrors, {}, {}, 0.0)
     task = asyncio.create_task(feed.run([], choice))
     try:
@@ -208,3 +214,31 @@ async def test_gateways_that_routers_name_when_very_many_then_few_are_asked() ->
             await until(lambda: asked() >= MAX_FOUND_GATEWAYS)
             await found_gateways(around, *(server.url for server in servers))
         assert asked() == MAX_FOUND_GATEWAYS
+
+
+def silent(peer_id: str) -> Conversation:
+    raise AssertionError("nothing is asked here")
+
+
+async def test_peer_that_has_blocks_is_offered_once_it_is_known_and_what_lies_is_not() -> None:
+    async with feeding(blocks_of=lambda peer_id: BitswapSource(peer_id, silent)) as around:
+        around.loader.bad_sources["bitswap:12D3KooLiar"] = "sent wrong bytes"
+        around.finder.found.put_nowait(FoundBlocks("12D3KooLiar"))
+        around.finder.found.put_nowait(FoundBlocks(PEER))
+        await until(lambda: around.loader.has_sources)
+        around.feed.attach(MODEL.manifest)
+        offer = await anext(around.feed.offers())
+        assert (offer.source.source_id, offer.available) == (f"bitswap:{PEER}", None)
+
+
+async def test_peer_that_has_blocks_only_is_left_out_where_tickets_are_needed(
+    tmp_path: Path,
+) -> None:
+    with open_catalog(tmp_path / "seed") as catalog:
+        record(catalog, MODEL.write(tmp_path), SMALL_CHUNKS)
+        async with open_plane(shelf_of(catalog), tmp_path / "plane") as plane, feeding() as around:
+            around.finder.found.put_nowait(FoundBlocks(PEER))
+            around.finder.found.put_nowait(Found(PEER, await plane.ticket([MODEL.root]), ""))
+            around.feed.attach(MODEL.manifest)
+            offer = await anext(around.feed.offers())
+            assert offer.source.source_id == f"peer:{PEER}"

@@ -50,7 +50,9 @@ class Net:
 
     async def first(self, *peers: str) -> Found:
         async with aclosing(self.finder.find([ROOT], peers)) as finding:
-            return await anext(finding)
+            found = await anext(finding)
+        assert isinstance(found, Found)
+        return found
 
 
 def test_peer_that_is_linked_is_asked_and_its_near_address_told() -> None:

@@ -16,6 +16,7 @@ from mirrornode.routing.find import (
     MAX_ROUTER_DIALS,
     Finder,
     Found,
+    FoundBlocks,
     SwarmPort,
 )
 from mirrornode.routing.kad.node import ProviderRecord
@@ -68,7 +69,9 @@ class Scene:
 
     async def first(self) -> Found:
         async with aclosing(self.finder.find([ROOT], (), self.take)) as finding:
-            return await anext(finding)
+            found = await anext(finding)
+        assert isinstance(found, Found)
+        return found
 
     async def look_for(self, seconds: float) -> None:
         finding = asyncio.create_task(self.first())
@@ -182,7 +185,7 @@ def test_routers_are_asked_again_and_a_holder_is_not_dialled_again() -> None:
         here = Scene()
         seed = here.seed("seed")
         here.routers.providers = [Provider(seed.peer_id, tuple(seed.listen))]
-        found = asyncio.Queue[Found]()
+        found = asyncio.Queue[Found | FoundBlocks]()
 
         async def collect() -> None:
             async with aclosing(here.finder.find([ROOT])) as finding:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from mirrornode.mirror.mirror_choice import MirrorChoice
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.routing.find import Finder
+    from mirrornode.sources.bitswap import BitswapSource
     from mirrornode.sources.ports import Pace
     from mirrornode.store.catalog import Catalog
 
@@ -104,6 +105,7 @@ class GetPorts:
         announce: Wakes the announcer.
         pace: How fast all transfers of the node may receive; None = no limit.
         recorder: Keeps account of all downloads.
+        blocks_of: Makes a source of a peer that speaks bitswap; None = such peers are not used.
     """
 
     catalog: Catalog
@@ -113,6 +115,7 @@ class GetPorts:
     announce: Callable[[], None]
     pace: Pace | None = None
     recorder: Recorder = field(default_factory=Recorder)
+    blocks_of: Callable[[str], BitswapSource] | None = None
 
 
 async def get(ports: GetPorts, request: GetRequest, emit: Callable[[Event], None]) -> Got:
@@ -169,7 +172,8 @@ class _Get:
         catalog = ports.catalog
         self._loader = BlockLoader(ports.shelf.read_block, catalog.put_blocks, request.timeout_s)
         self._choices: list[MirrorChoice] = []
-        self.feed = SourceFeed(ports.finder, self._target.cid, self._loader, self._emit)
+        blocks_of = ports.blocks_of
+        self.feed = SourceFeed(ports.finder, self._target.cid, self._loader, self._emit, blocks_of)
         self._pace = pace_of(request.download_limit, ports.pace)
         self._sha256: bytes | None = None  # of the whole file, when that is what was asked for
         self._named_root: Cid | None = None  # what peers say that file's root is

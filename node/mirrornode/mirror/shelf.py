@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mirrornode.content.cid import DAG_PB
 from mirrornode.content.dagpb import decode_node
+from mirrornode.content.leaf_form import leaf_block_size
 from mirrornode.content.unixfs import Kind, decode_unixfs
 from mirrornode.errors import ContentError, FileChanged, PathRefused
 from mirrornode.store.slices import open_slice, read_leaf
@@ -90,6 +91,25 @@ class Shelf:
             and leaf.form.codec == cid.codec
             and look(leaf.path, leaf.stamp) == "ok"
         )
+
+    def block_sizes(self, cids: Sequence[Cid]) -> dict[Cid, int | None]:
+        """Return the sizes of blocks, None for those that are not here; reads none of them.
+
+        A shared file that has changed is noticed by `read_block` only.
+        """
+        sizes: dict[Cid, int | None] = {
+            cid: len(cid.digest) if cid.is_identity else None for cid in cids
+        }
+        kept = self._catalog.kept_sizes([cid.multihash for cid in cids])
+        rest = [cid for cid in cids if sizes[cid] is None and cid.multihash not in kept]
+        leaves = self._catalog.find_leaves([cid.multihash for cid in rest])
+        for cid in cids:
+            leaf = leaves.get(cid.multihash)
+            if cid.multihash in kept:
+                sizes[cid] = kept[cid.multihash]
+            elif leaf is not None and leaf.form.codec == cid.codec:
+                sizes[cid] = leaf_block_size(leaf.form, leaf.length)
+        return sizes
 
     def open_file(self, cid: Cid) -> OpenFile | None:
         """Open the file whose root, or whose whole-content SHA-256, is `cid`."""

@@ -1,9 +1,10 @@
 """Where a `get` takes its sources from: found peers and gateways, and the user's mirrors.
 
-Peers come with a ticket that says what they have; a mirror is asked once whether it is an IPFS
-gateway and is a plain file server otherwise. Gateways that delegated routers name are strangers:
-few are taken, they are asked for the content of this `get` alone, and may not lead elsewhere. Block
-sources go to the loader at once, offers for the transfer wait until its manifest is known.
+Peers come with a ticket that says what they have; other IPFS nodes are asked for blocks, by
+bitswap, and may lack some; a mirror is asked once whether it is an IPFS gateway and is a plain file
+server otherwise. Gateways that delegated routers name are strangers: few are taken, they are asked
+for the content of this `get` alone, and may not lead elsewhere. Block sources go to the loader at
+once, offers for the transfer wait until its manifest is known.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mirrornode.mirror.have import (
 )
 from mirrornode.mirror.mirror_score import is_base
 from mirrornode.mirror.named_roots import NamedRoots
-from mirrornode.routing.find import ASK_TIMEOUT_S, Finder, Found, split_peer
+from mirrornode.routing.find import ASK_TIMEOUT_S, Finder, Found, FoundBlocks, split_peer
 from mirrornode.sources.http_file import HttpFileSource
 from mirrornode.sources.peer import PeerSource
 from mirrornode.sources.trustless_gateway import GatewaySource
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
     from mirrornode.mirror.block_loader import BlockLoader
     from mirrornode.mirror.mirror_choice import MirrorChoice
+    from mirrornode.sources.bitswap import BitswapSource
     from mirrornode.sources.ports import Source
     from mirrornode.transfer.manifest import Manifest, ManifestFile
     from mirrornode.wire.ticket import Ticket
@@ -72,6 +74,7 @@ class SourceFeed:
         target: Cid,
         loader: BlockLoader,
         note: Callable[[Note], None],
+        blocks_of: Callable[[str], BitswapSource] | None = None,
         *,
         probe_again_s: float = PROBE_AGAIN_S,
     ) -> None:
@@ -80,6 +83,8 @@ class SourceFeed:
         self._loader = loader
         self._note = note
         self._probe_again_s = probe_again_s
+        self._blocks_of = blocks_of
+        self._block_peers: dict[str, BitswapSource] = {}
         self._choices: list[MirrorChoice] = []
         self._latest = GetProgress("finding", 0, 0, 0, 0.0)
         self._loop = asyncio.get_running_loop()
@@ -118,7 +123,10 @@ class SourceFeed:
                 self._choices.append(mirrors)
                 group.create_task(self._admit_mirrors(mirrors, group))
             async for found in finding:
-                self._add_peer(found)
+                if isinstance(found, FoundBlocks):
+                    self._add_block_peer(found.peer_id)
+                else:
+                    self._add_peer(found)
 
     def note_progress(self, progress: GetProgress) -> None:
         """Learn how the transfer is doing; called with each of its events."""
@@ -133,6 +141,8 @@ class SourceFeed:
         self._finder.look_again(self._target, manifest.target)
         for peer in self._peers.values():
             self._offer_peer(peer, manifest)
+        for source in self._block_peers.values():
+            self._offer_block_peer(source)
         for web in self._web:
             self._offer_web(web)
 
@@ -219,6 +229,20 @@ class SourceFeed:
         self._loader.add_source(source)
         if self._manifest is not None:
             self._offer_peer(peer, self._manifest)
+
+    def _add_block_peer(self, peer_id: str) -> None:
+        if self._blocks_of is None:
+            return  # this `get` needs to be told what a peer has, as only a ticket does
+        source = self._block_peers.get(peer_id)
+        if source is None:
+            source = self._block_peers[peer_id] = self._blocks_of(peer_id)
+        self._loader.add_source(source)
+        if self._manifest is not None:
+            self._offer_block_peer(source)
+
+    def _offer_block_peer(self, source: BitswapSource) -> None:
+        if source.source_id not in self._loader.bad_sources:
+            self._offers.put_nowait(Offer(source))
 
     def _offer_peer(self, peer: _Peer, manifest: Manifest) -> None:
         peer.have = HaveMap(manifest)

@@ -1,7 +1,8 @@
 """Who has a target: connected peers first, the DHT and delegated routers, and whoever turns up.
 
-A found peer has shown a ticket that says it holds one of the roots; finding goes on until the
-caller stops asking, because on a LAN the best source may be switched on a minute later.
+A found peer has shown a ticket that says it holds one of the roots, or, being another IPFS node,
+has said that it has the root's block; finding goes on until the caller stops asking, because on a
+LAN the best source may be switched on a minute later.
 """
 
 from __future__ import annotations
@@ -80,6 +81,15 @@ class RoutersPort(Protocol):
     async def find_peer(self, peer_id: str) -> Sequence[str]: ...
 
 
+class BlockAsker(Protocol):
+    """Asks peers that have no tickets: other IPFS nodes, which exchange blocks."""
+
+    @property
+    def protocols(self) -> Sequence[str]: ...
+
+    async def ask(self, peer_id: str, cids: Sequence[Cid]) -> Sequence[Cid]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A peer with a ticket that holds at least one of the asked roots."""
@@ -89,13 +99,35 @@ class Found:
     near_host: str  # the IP address we already talk to it through; "" when unknown
 
 
+@dataclass(frozen=True, slots=True)
+class FoundBlocks:
+    """A peer without tickets that says to have the block of at least one of the asked roots."""
+
+    peer_id: str
+
+
 class Finder:
     """Finds peers for roots; one a node, used by many transfers."""
 
-    def __init__(self, swarm: SwarmPort, dht: DhtPort, routers: RoutersPort | None = None) -> None:
+    def __init__(
+        self,
+        swarm: SwarmPort,
+        dht: DhtPort,
+        routers: RoutersPort | None = None,
+        blocks: BlockAsker | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            swarm: Our connections.
+            dht: Asked for providers and their addresses.
+            routers: Delegated ones, asked besides the DHT.
+            blocks: Asks peers that have no tickets, which are left out when there is none.
+        """
         self._swarm = swarm
         self._dht = dht
         self._routers = routers
+        self.blocks = blocks
         self._searches: set[_Search] = set()
 
     def asked_by(self, peer_id: str, roots: Sequence[Cid]) -> None:
@@ -196,7 +228,7 @@ class Finder:
         roots: Sequence[Cid],
         peers: Sequence[str] = (),
         on_gateway: Callable[[str], None] | None = None,
-    ) -> AsyncGenerator[Found, None]:
+    ) -> AsyncGenerator[Found | FoundBlocks, None]:
         """Yield peers that hold any of `roots`, each again when it has come back; never ends.
 
         Args:
@@ -241,7 +273,7 @@ class _Search:
         self.relevant = {root.multihash for root in roots}
         self.look_again = asyncio.Event()
         self._asked_back: dict[str, float] = {}
-        self.found: asyncio.Queue[Found] = asyncio.Queue(maxsize=64)
+        self.found: asyncio.Queue[Found | FoundBlocks] = asyncio.Queue(maxsize=64)
         self._holders: set[str] = set()
         self._asking: set[str] = set()
         self._limit = asyncio.Semaphore(MAX_ASKING)
@@ -366,20 +398,31 @@ class _Search:
         if peer_id in self._asking or peer_id in self._holders:
             return
         link = self._swarm.link(peer_id)
-        if link is None or tickets.PROTOCOL not in link.protocols:
+        if link is None:
             return
         self._asking.add(peer_id)
         try:
             async with self._limit:
-                found = await self._finder.ask(peer_id, self._roots)
+                found = await self._ask_linked(link)
         except MirrorError as exc:
             log.debug("peer did not answer peer=%s reason=%s", peer_id, exc)
             return
         finally:
             self._asking.discard(peer_id)
-        if found.ticket.holdings:
+        if found is not None:
             self._holders.add(peer_id)
             await self.found.put(found)
+
+    async def _ask_linked(self, link: PeerLink) -> Found | FoundBlocks | None:
+        """Ask a peer in the way it speaks; None when it has nothing, or speaks no such way."""
+        if tickets.PROTOCOL in link.protocols:
+            found = await self._finder.ask(link.peer_id, self._roots)
+            return found if found.ticket.holdings else None
+        blocks = self._finder.blocks
+        if blocks is None or not any(name in link.protocols for name in blocks.protocols):
+            return None
+        has = await blocks.ask(link.peer_id, self._roots)
+        return FoundBlocks(link.peer_id) if has else None
 
 
 def split_peer(address: str) -> tuple[str, str]:

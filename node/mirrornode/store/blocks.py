@@ -61,6 +61,19 @@ class BlockTable:
                 )
         return found
 
+    def kept_sizes(self, multihashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Return how many bytes those blocks have that are kept, by multihash."""
+        found: dict[bytes, int] = {}
+        with self._database.read() as connection:
+            for batch, marks in batches(multihashes):
+                found.update(
+                    connection.execute(
+                        f"SELECT multihash, length(bytes) FROM blocks WHERE multihash IN ({marks})",
+                        batch,
+                    ).fetchall()
+                )
+        return found
+
     def has_blocks(self, multihashes: Sequence[bytes]) -> set[bytes]:
         """Return which of the blocks are kept."""
         found: set[bytes] = set()
