@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import cast
 
 import pytest
 
 from mirrornode.content.cid import Cid
-from mirrornode.errors import LocalProtocolError, RemoteProtocolError, TargetError
-from mirrornode.routing.find import ASK_BACK_S, Finder, Found, SwarmPort, split_peer
+from mirrornode.errors import LocalProtocolError, RemoteProtocolError, SourceTooSlow, TargetError
+from mirrornode.routing.find import ASK_BACK_S, Finder, Found, FoundBlocks, SwarmPort, split_peer
 from mirrornode.routing.kad.node import ProviderRecord
 from mirrornode.wire.ticket import PROTOCOL, Holding, Ticket, decode_request, encode_ticket
 from support.room import FakeDht
@@ -337,5 +337,73 @@ def test_meet_when_nobody_is_there_then_it_ends_all_the_same() -> None:
             began = loop.time()
             await net.finder.meet(peers, patience_s=patience_s)
             assert loop.time() - began <= longest_s
+
+    run_virtual(scene())
+
+
+class ScriptedBlocks:
+    """Asks peers for blocks; those in `holders` have everything."""
+
+    protocols = ("/blocks/2", "/blocks/1")
+
+    def __init__(self, *holders: str) -> None:
+        self.holders = set(holders)
+        self.asked: list[str] = []
+
+    async def ask(self, peer_id: str, cids: Sequence[Cid]) -> list[Cid]:
+        self.asked.append(peer_id)
+        if peer_id not in self.holders:
+            raise SourceTooSlow("gave no answer", source_id=peer_id)
+        return list(cids)
+
+
+async def nobody(peer_id: str, request: bytes) -> bytes | None:
+    return None
+
+
+def test_peer_without_tickets_is_asked_for_the_block_wherever_it_turns_up() -> None:
+    async def scene() -> None:
+        net = Net()
+        lan, named, provider, silent, mute, own = (
+            net.net.join(name) for name in ("lan", "named", "provider", "silent", "mute", "own")
+        )
+        for node in (lan, named, provider, silent, own):
+            node.serve("/blocks/1", nobody)
+        Office(own)  # speaks both: its ticket tells more
+        blocks = ScriptedBlocks(lan.peer_id, named.peer_id, provider.peer_id, own.peer_id)
+        net.finder = Finder(cast("SwarmPort", net.asker), net.dht, blocks=blocks)
+        net.dht.providers[ROOT.multihash] = [
+            ProviderRecord(provider.peer_id, tuple(provider.addresses()))
+        ]
+        for node in (lan, silent, mute, own):
+            await net.asker.dial(node.peer_id, node.listen)
+        found: dict[str, object] = {}
+        async with aclosing(net.finder.find([ROOT], named.addresses())) as finding:
+            while len(found) < 4:
+                one = await anext(finding)
+                found[one.peer_id] = one
+        for node in (lan, named, provider):
+            assert found[node.peer_id] == FoundBlocks(node.peer_id)
+        assert isinstance(found[own.peer_id], Found)
+        assert silent.peer_id in blocks.asked
+        assert not {mute.peer_id, own.peer_id} & set(blocks.asked)
+
+    run_virtual(scene())
+
+
+def test_peer_without_tickets_that_gets_it_later_is_found_then() -> None:
+    async def scene() -> None:
+        net = Net()
+        peer = net.net.join("peer")
+        peer.serve("/blocks/2", nobody)
+        blocks = ScriptedBlocks()
+        net.finder = Finder(cast("SwarmPort", net.asker), net.dht, blocks=blocks)
+        await net.asker.dial(peer.peer_id, peer.listen)
+        async with aclosing(net.finder.find([ROOT])) as finding:
+            first = asyncio.ensure_future(anext(finding))
+            await asyncio.sleep(10)
+            assert not first.done()
+            blocks.holders.add(peer.peer_id)
+            assert await first == FoundBlocks(peer.peer_id)
 
     run_virtual(scene())
