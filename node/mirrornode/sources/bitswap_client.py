@@ -159,13 +159,15 @@ class Conversation:
             if not left:
                 del claims.arrived[multihash], claims.open[multihash]
                 self._free(found)
+            has_outgoing = self._wants.has_outgoing
         if found is Fate.LACKING:
             raise SourceRefused(found.value, source_id=self.source_id, status=404)
         if isinstance(found, Fate):
             raise SourceTooSlow(found.value, source_id=self.source_id)
         if isinstance(found, MirrorError):
             raise found
-        self._wake_soon()
+        if has_outgoing:
+            self._wake_soon()
         return found
 
     def release(self, claims: Claims) -> None:
@@ -247,11 +249,12 @@ class Conversation:
                         self._settle(cid.multihash, None if has else Fate.LACKING)
             is_lying = self._wants.is_lying and self._failure is None
             unwanted = self._wants.unrequested - before
+            has_outgoing = self._wants.has_outgoing
             self._changed.notify_all()
         if is_lying:
             log.warning("peer dropped peer=%s reason=sends %s", self.peer_id, LIE)
             self.end(CidMismatch("what was asked for", f"{self.source_id} sends {LIE}"))
-        else:
+        elif has_outgoing:
             self._start_sending()
         return unwanted
 

@@ -27,6 +27,10 @@ NOT_AVAILABLE = "na"
 MAX_LINE_BYTES = 1024  # protocol names are short; the spec lets a reader refuse longer lines
 MAX_PROPOSALS = 16
 
+WINDOW_BYTES = 256 * 1024  # yamux: what every stream begins with
+MAX_WINDOW_BYTES = 2 * 1024 * 1024
+FAST_S = 0.05  # half a window within this: the window is what holds the peer back
+
 _READ_BYTES = 256 * 1024
 _RESET_TIMEOUT_S = 1.0
 
@@ -44,6 +48,9 @@ class FramedStream:
         self._stream = stream
         self._peer_id = peer_id
         self._decoder = FrameDecoder()
+        self._window_bytes = WINDOW_BYTES
+        self._taken_bytes = 0  # since the peer was last allowed to send more
+        self._granted_at = 0.0
         self.on_read: Callable[[int], None] = lambda size_bytes: None
         """Told how many bytes have come, for every read."""
 
@@ -162,15 +169,19 @@ class FramedStream:
         Raises:
             RemoteProtocolError: It proposes nothing that is spoken here.
         """
-        await self.write(_line(MULTISTREAM))
         if (line := await self._read_line()) != MULTISTREAM:
             raise RemoteProtocolError(f"{self._peer_id} began a stream with {line!r}")
+        answer = _line(MULTISTREAM)
+        if self._decoder.is_empty:  # nothing proposed yet: it may wait for our greeting
+            await self.write(answer)
+            answer = b""
         for _ in range(MAX_PROPOSALS):
             line = await self._read_line()
             if is_spoken(line):
-                await self.write(_line(line))
+                await self.write(answer + _line(line))
                 return line
-            await self.write(_line(NOT_AVAILABLE))
+            await self.write(answer + _line(NOT_AVAILABLE))
+            answer = b""
         raise RemoteProtocolError(f"{self._peer_id} proposed no protocol that is spoken here")
 
     async def _read_line(self) -> str:
@@ -185,7 +196,7 @@ class FramedStream:
         while (taken := take()) is None:
             with self._translated():
                 try:
-                    chunk = await self._stream.read(_READ_BYTES)
+                    chunk = await self._receive()
                     self._decoder.feed(chunk)
                     self.on_read(len(chunk))
                     continue
@@ -200,6 +211,27 @@ class FramedStream:
                 return None
             raise RemoteProtocolError(f"{self._peer_id} closed a stream inside a frame")
         return taken
+
+    async def _receive(self) -> bytes:
+        """Return what has come, and let the peer send more now and then.
+
+        The library does so after every read: a third of all that a receiver sent and sealed. Half
+        a window at a time is enough; a stream that is fast gets a larger one, as the library's.
+        """
+        stream = self._stream
+        chunk: bytes = await stream.conn.read_stream(stream.stream_id, _READ_BYTES)
+        self._taken_bytes += len(chunk)
+        if 2 * self._taken_bytes >= self._window_bytes and not stream.recv_closed:
+            now = trio.current_time()
+            grown = min(2 * self._window_bytes, MAX_WINDOW_BYTES)
+            is_fast = now - self._granted_at < max(FAST_S, 4 * stream.conn.rtt())
+            growth = grown - self._window_bytes if is_fast else 0
+            increment, self._taken_bytes = self._taken_bytes + growth, 0
+            self._window_bytes += growth
+            self._granted_at = now
+            stream.recv_window += increment
+            await stream.send_window_update(increment)
+        return chunk
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

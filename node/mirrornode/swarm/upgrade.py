@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_x25519_key_pair
@@ -24,10 +24,14 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.security_multistream import SecurityMultistream
 
+from mirrornode.swarm.noise_pipe import NoisePipe
 from mirrornode.swarm.yamux import Liveness, SteadyYamux
 
 if TYPE_CHECKING:
     import trio
+    from libp2p.abc import ISecureConn
+    from libp2p.io.abc import ReadWriteCloser
+    from libp2p.security.secure_session import SecureSession
 
     from mirrornode.swarm.identity import Identity
 
@@ -65,9 +69,9 @@ class Upgrader:
             secured = await self._security.secure_outbound(connection, expected)
             if secured.get_remote_peer() != expected:
                 raise HandshakeRefused(f"is {secured.get_remote_peer()}, not {peer_id}")
-            _, muxer = await self._muxers.select(secured, True, NEGOTIATE_TIMEOUT_S)
+            pipe, muxer = await self._multiplexed(secured, stream, is_initiator=True)
             return muxer(
-                secured,
+                pipe,
                 expected,
                 is_initiator=True,
                 close_socket=stream.socket.close,
@@ -83,14 +87,24 @@ class Upgrader:
         async with _closing_on_failure(stream):
             connection = RawConnection(TrioTCPStream(stream), False)
             secured = await self._security.secure_inbound(connection)
-            _, muxer = await self._muxers.select(secured, False, NEGOTIATE_TIMEOUT_S)
+            pipe, muxer = await self._multiplexed(secured, stream, is_initiator=False)
             return muxer(
-                secured,
+                pipe,
                 secured.get_remote_peer(),
                 is_initiator=False,
                 close_socket=stream.socket.close,
                 liveness=self._liveness,
             )
+
+    async def _multiplexed(
+        self, secured: ISecureConn, stream: trio.SocketStream, *, is_initiator: bool
+    ) -> tuple[NoisePipe, type[SteadyYamux]]:
+        """Agree on the multiplexer over what is used from now on instead of the session."""
+        pipe = NoisePipe(cast("SecureSession", secured), stream)
+        # It has what is used of the library's interface: `read` and `write`.
+        speaker = cast("ReadWriteCloser", pipe)
+        _, muxer = await self._muxers.select(speaker, is_initiator, NEGOTIATE_TIMEOUT_S)
+        return pipe, muxer
 
 
 @contextlib.asynccontextmanager

@@ -84,6 +84,17 @@ class PeerWants:
         return self.unrequested > MAX_UNREQUESTED
 
     @property
+    def has_outgoing(self) -> bool:
+        """Whether `outgoing` may have something to send."""
+        return bool(self._cancels) or bool(self._queue and not self._is_filled)
+
+    @property
+    def _is_filled(self) -> bool:
+        filled = self._under_way_bytes + self._held_bytes
+        is_full = 4 * filled > 3 * self._window_bytes or 4 * self._asked > 3 * MAX_ASKED
+        return is_full and bool(self._under_way_bytes)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is wanted and nothing is to be said."""
         return not (self._wants or self._cancels)
@@ -128,9 +139,7 @@ class PeerWants:
         """
         entries = [Entry(cid, is_cancel=True) for cid in self._cancels.values()]
         self._cancels.clear()
-        filled = self._under_way_bytes + self._held_bytes
-        is_full = 4 * filled > 3 * self._window_bytes or 4 * self._asked > 3 * MAX_ASKED
-        if is_full and self._under_way_bytes:
+        if self._is_filled:
             return entries
         while self._queue and len(entries) < MAX_LINES and self._asked < MAX_ASKED:
             want = self._wants.get(self._queue[0])
