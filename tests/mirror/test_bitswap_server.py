@@ -160,3 +160,5 @@ async def test_peer_that_left_is_forgotten() -> None:
         await until(lambda: bitswap.server.wants_of("scripted") == 1)
         net.cut("scripted")
         assert bitswap.server.wants_of("scripted") == 0
+        await bitswap.take("scripted", wants([ABSENT]))  # was on its way when it left
+        assert bitswap.server.wants_of("scripted") == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,9 +11,10 @@ import pytest
 from contracts.source import check_source, fetch
 from mirrornode.content.cid import Cid
 from mirrornode.content.recipe import recipe_from
-from mirrornode.errors import CidMismatch, SourceGone, SourceRefused
+from mirrornode.errors import CidMismatch, RemoteProtocolError, SourceGone, SourceRefused
 from mirrornode.mirror.bitswap import Bitswap
 from mirrornode.sources.bitswap import BitswapSource
+from mirrornode.sources.bitswap_client import MAX_REOPENED
 from mirrornode.wire.bitswap import (
     BITSWAP_100,
     BITSWAP_120,
@@ -23,6 +24,7 @@ from mirrornode.wire.bitswap import (
     encode_answer,
 )
 from mirrornode.wire.bitswap_wants import MAX_UNREQUESTED
+from mirrornode.wire.protobuf import encode_bytes_field
 from support.bitswap_net import BitswapNet, NetSwarm, ScriptedPeer, honest, node_of
 from support.models import LEAF, model_of
 from support.waiting import until
@@ -185,6 +187,34 @@ async def test_leaf_of_a_size_that_its_parent_denies_is_refused() -> None:
         await asyncio.to_thread(lane.begin, MODEL.file, 0, 1)
         with pytest.raises(SourceRefused, match="another size"):
             await asyncio.to_thread(lane.read_leaf, memoryview(bytearray(LEAF - 1)))
+
+
+async def test_small_block_does_not_keep_a_large_message_alive() -> None:
+    async with asking() as (peer, bitswap, _):
+        lane = bitswap.source("scripted").open_lane()
+        await asyncio.to_thread(lane.begin, MODEL.file, 0, 1)
+        await until(lambda: bool(peer.messages))
+        padding = encode_bytes_field(99, bytes(1 << 20))
+        talk = bitswap.client.with_peer("scripted")
+        claims = await asyncio.to_thread(talk.claim, [(MODEL.file.map.leaf_cid(0), LEAF)])
+        await peer.send("taker", [*honest(blocks_of_model())(peer.messages[0]), padding])
+        block = await asyncio.to_thread(claims.take, MODEL.file.map.leaf_cid(0))
+        assert isinstance(block, bytes)
+        lane.abort()
+
+
+async def test_peer_that_ends_every_stream_is_not_asked_for_ever() -> None:
+    class Resetting(ScriptedPeer):
+        async def _take(self, peer_id: str, frames: Sequence[bytes]) -> None:
+            await super()._take(peer_id, frames)
+            raise RemoteProtocolError("not so")
+
+    net = BitswapNet()
+    peer = Resetting(net)
+    async with node_of(net, "taker") as (bitswap, _, _):
+        with pytest.raises(SourceGone):
+            await asyncio.to_thread(bitswap.source("scripted").fetch_blocks, [MODEL.root])
+        assert len(peer.messages) == MAX_REOPENED + 1
 
 
 async def test_malformed_message_ends_the_stream_and_not_the_peer() -> None:

@@ -72,6 +72,9 @@ class NetSwarm:
         self._on_gone.append(callback)
         return lambda: self._on_gone.remove(callback)
 
+    def link(self, peer_id: str) -> object | None:
+        return self.net.nodes.get(peer_id)
+
     def tell_gone(self, peer_id: str) -> None:
         for callback in list(self._on_gone):
             callback(peer_id)

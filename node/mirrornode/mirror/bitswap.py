@@ -48,6 +48,7 @@ class FrameSwarm(BitswapSwarm, Protocol):
     ) -> None: ...
 
     def on_peer_gone(self, callback: Callable[[str], None]) -> Callable[[], None]: ...
+    def link(self, peer_id: str) -> object | None: ...
 
 
 class Bitswap:
@@ -89,6 +90,8 @@ class Bitswap:
         else:
             loop = asyncio.get_running_loop()
             read = await loop.run_in_executor(self._pool, lambda: list(map(_read, frames)))
+        if self._swarm.link(peer_id) is None:
+            return  # it left meanwhile; nobody would clear away what is noted now
         for message, blocks in read:
             if message.entries or message.is_full:
                 try:
@@ -148,7 +151,15 @@ async def open_bitswap(
 def _read(frame: bytes) -> tuple[Message, Hashed]:
     """Read a message and hash its blocks."""
     message = decode_message(frame)
-    return message, [(_multihash(block), block.data) for block in message.blocks]
+    return message, [(_multihash(block), _kept(block, frame)) for block in message.blocks]
+
+
+def _kept(block: SentBlock, frame: bytes) -> Buffer:
+    """Return the bytes of a block: a view where it is much of the message that it keeps alive.
+
+    A peer could else make us keep megabytes of anything for each small block that we asked for.
+    """
+    return block.data if 4 * len(block.data) >= len(frame) else bytes(block.data)
 
 
 def _multihash(block: SentBlock) -> bytes | None:

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.5  # between two looks for what is overdue
 IDLE_S = 30.0  # before the stream for wants is closed
+MAX_REOPENED = 3  # streams for wants that ended without a block between them
 LIE = "blocks nobody asked for"
 
 
@@ -115,6 +116,7 @@ class Conversation:
         self._questions: dict[bytes, list[asyncio.Future[bool]]] = {}
         self._failure: MirrorError | None = None  # for good
         self._heard_bytes = 0
+        self._reopened = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -242,6 +244,7 @@ class Conversation:
             for multihash, block in blocks:
                 if self._wants.came(multihash or b"", now):
                     assert multihash is not None
+                    self._reopened = 0
                     self._settle(multihash, block)
             for told, has in ((haves, True), (dont_haves, False)):
                 for cid in told:
@@ -347,6 +350,9 @@ class Conversation:
                 except SourceGone:
                     # The connection may have been replaced by a better one: ask there.
                     outlet = None
+                    self._reopened += 1
+                    if self._reopened > MAX_REOPENED:
+                        raise
                     with self._changed:
                         self._wants.ask_again()
                     continue

@@ -296,6 +296,9 @@ class Connection:
             else:
                 service = self._host.services[protocol]
                 if isinstance(service, Intake):
+                    # What comes before the peer is identified would be of a peer without a link,
+                    # whose end nobody is told of.
+                    await self.ready.wait()
                     await self._intake.take(service, stream)
                 else:
                     await self._answer_requests(service, stream)
@@ -312,6 +315,8 @@ class Connection:
             await stream.reset()
         finally:
             self._inbound -= 1
+            if not self._inbound:
+                self._refused = 0
 
     def _is_spoken(self, protocol: str) -> bool:
         return protocol in BUILT_IN or protocol in self._host.services

@@ -15,6 +15,8 @@ import pytest
 from interop.bitswap.programs import Helia, Kubo
 from support.nodes import Nodes, run
 
+pytestmark = pytest.mark.slow
+
 SIZE_BYTES = int(os.environ.get("MIRRORNODE_INTEROP_MIB", "12")) * (1 << 20) + 12_345
 
 MakeFile = Callable[[str, int], Path]
