@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import trio
 from libp2p.stream_muxer.yamux.yamux import YamuxStream
@@ -16,6 +17,7 @@ from mirrornode.swarm.dial import connect_tcp
 from mirrornode.swarm.identity import Identity
 from mirrornode.swarm.island import Island, IslandSettings
 from mirrornode.swarm.links import PeerLink
+from mirrornode.swarm.noise_pipe import NoisePipe
 from mirrornode.swarm.streams import FramedStream
 from mirrornode.swarm.upgrade import Upgrader
 from mirrornode.swarm.yamux import Liveness, SteadyYamux
@@ -98,6 +100,14 @@ class RawPeer:
     peer_id: str
     mux: SteadyYamux
     reading: trio.CancelScope
+    writing: trio.CancelScope
+    written: trio.Event
+
+    async def take_over_writing(self) -> NoisePipe:
+        """Stop what writes for the multiplexer and return what may now be written to."""
+        self.writing.cancel()
+        await self.written.wait()
+        return cast("NoisePipe", self.mux.secured_conn)
 
     def freeze(self) -> None:
         """Stop reading, like a process that is stopped; the socket stays open."""
@@ -123,14 +133,19 @@ async def raw_peer_of(address: TcpAddress, peer_id: str) -> AsyncIterator[RawPee
     identity = Identity.generate()
     tcp = await connect_tcp(address)
     mux = await Upgrader(identity, Liveness()).outbound(tcp, peer_id)
-    peer = RawPeer(identity.peer_id, mux, trio.CancelScope())
+    peer = RawPeer(identity.peer_id, mux, trio.CancelScope(), trio.CancelScope(), trio.Event())
 
     async def read() -> None:
         with peer.reading:
             await mux.start()
 
+    async def write() -> None:
+        with peer.writing:
+            await mux.run_writer()
+        peer.written.set()
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(mux.run_writer)
+        nursery.start_soon(write)
         nursery.start_soon(read)
         nursery.start_soon(_answer_identify, mux)
         await mux.event_started.wait()

@@ -23,7 +23,7 @@ from mirrornode.errors import MirrorError
 from mirrornode.gateway.history_verbs import HOUR_S
 from mirrornode.store.history import DAY_S
 from mirrornode.store.history_records import OTHER_KIND, SOURCE_KINDS
-from mirrornode.transfer.pacing import GATEWAY, HUB_ENDPOINT, PEER_PLANE
+from mirrornode.transfer.pacing import BITSWAP, GATEWAY, HUB_ENDPOINT, PEER_PLANE
 
 if TYPE_CHECKING:
     from mirrornode.gateway.node_numbers import NodeNumbers
@@ -157,7 +157,7 @@ class _Node(Collector):
 
     def _faces(self) -> Iterator[Metric]:
         recorder, uploads = self._numbers.recorder, self._numbers.uploads
-        sent = {PEER_PLANE: 0, GATEWAY: 0, HUB_ENDPOINT: 0, **uploads.sent_by_face}
+        sent = {PEER_PLANE: 0, BITSWAP: 0, GATEWAY: 0, HUB_ENDPOINT: 0, **uploads.sent_by_face}
         yield _counters("served_bytes", "Content that was sent, by face.", "face", sent)
         asked = recorder.asked
         requests = CounterMetricFamily(

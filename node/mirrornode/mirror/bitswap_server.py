@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mirrornode.content.varint import encode_uvarint
 from mirrornode.errors import MirrorError, SourceGone
+from mirrornode.transfer.pacing import BITSWAP
 from mirrornode.wire.bitswap import PROTOCOLS, encode_answer
 from mirrornode.wire.bitswap_ledger import Answer, Ledger
 
@@ -215,7 +216,7 @@ class _Desk:
         self._is_prompt = seconds < PROMPT_S
         self.ledger.note_sent(size_bytes, seconds)
         if size_bytes:
-            server.uploads.note_sent(size_bytes)
+            server.uploads.note_sent(size_bytes, BITSWAP)
             server.shelf.note_served()
 
 

@@ -19,7 +19,8 @@ from mirrornode.transfer.limit import FairTurns, TokenBucket, Turn, piece_bytes
 if TYPE_CHECKING:
     from mirrornode.sources.ports import Pace
 
-PEER_PLANE, GATEWAY, HUB_ENDPOINT = "peer_plane", "gateway", "hub"  # faces that send content
+# Faces that send content.
+PEER_PLANE, BITSWAP, GATEWAY, HUB_ENDPOINT = "peer_plane", "bitswap", "gateway", "hub"
 LOOK_S: Final = 0.1  # how often a lane that waits looks whether it was broken off
 
 
