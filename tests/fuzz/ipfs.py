@@ -1,4 +1,4 @@
-"""Decoders of what other IPFS programs send: CAR files, names, routers, gateway paths."""
+"""Decoders of what other IPFS programs send: CAR files, bitswap, names, routers, gateway paths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mirrornode.content.cid import RAW, SHA2_256, Cid
 from mirrornode.content.dagcbor import encode_dagcbor
 from mirrornode.errors import ContentError, RemoteProtocolError, TargetError
 from mirrornode.gateway.ipfs_request import IpfsRequest, Refused, parse_request
-from mirrornode.wire import ipns
+from mirrornode.wire import bitswap, ipns
 from mirrornode.wire.ipns_path import Meaning, parse_meaning, parse_name_target
 from mirrornode.wire.routing_v1 import (
     NDJSON_TYPE,
@@ -81,6 +81,26 @@ def _names() -> list[bytes]:
     return [encode_names([CarName(CIDS[0], "model.bin"), CarName(CIDS[1], "b")]).data]
 
 
+def _wants() -> list[bytes]:
+    entries = [
+        bitswap.Entry(CIDS[0], send_dont_have=True),
+        bitswap.Entry(CIDS[5], 7, want=bitswap.WantType.HAVE),
+        bitswap.Entry(CIDS[4], is_cancel=True),
+    ]
+    blocks = [(block.cid, block.data) for block in _blocks()]
+    answers = [
+        bitswap.encode_answer(
+            blocks, protocol, haves=CIDS[:2], dont_haves=CIDS[2:4], pending_bytes=9
+        )
+        for protocol in (bitswap.BITSWAP_120, bitswap.BITSWAP_100)
+    ]
+    return [
+        bitswap.encode_wantlist(entries, bitswap.BITSWAP_120, is_full=True),
+        *(b"".join(parts) for parts in answers),
+        b"",
+    ]
+
+
 def _record() -> ipns.IpnsRecord:
     return ipns.create_record(SEED, f"/ipfs/{CIDS[0]}", sequence=5, expires_at=NOW + 100, ttl_s=60)
 
@@ -138,6 +158,7 @@ IPFS = (
         _names,
         lambda data: decode_names(Block(encode_names([]).cid, data)),
     ),
+    Decoder("bitswap", _wants, bitswap.decode_message, (RemoteProtocolError,)),
     Decoder(
         "ipns",
         lambda: [_record().binary],

@@ -9,7 +9,6 @@ other implementation, as it can be had here, has no such thing. `test_rows` runs
 from __future__ import annotations
 
 import filecmp
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,7 +22,6 @@ SMALL_BYTES = 1000
 LARGE_BYTES = 3 * (1 << 20) + 17  # several blocks in either profile
 V0, V1 = "unixfs-v0-2015", "unixfs-v1-2025"
 THEY, WE = "they", "we"
-BITSWAP = "mirrornode.sources.bitswap"
 
 Play = Callable[[World, str], None]
 
@@ -36,14 +34,12 @@ class Feature:
         they: Played when the other side acts; None when there is nothing to play.
         we: Played when this side acts.
         lacking: Why one of the two cannot be played with an implementation, by kind and direction.
-        needs: A module of this project without which there is nothing to play yet.
     """
 
     name: str
     they: Play | None = None
     we: Play | None = None
     lacking: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    needs: str = ""
 
     def has(self, direction: str) -> bool:
         """Tell whether there is anything to play in a direction."""
@@ -53,13 +49,11 @@ class Feature:
         """Play one direction with one implementation.
 
         Raises:
-            NotPossible: It, or this project, has no such thing.
+            NotPossible: It has no such thing.
             AssertionError, DriverError: It did not work.
         """
         if reason := self.lacking.get((kind, direction)):
             raise NotPossible(reason)
-        if self.needs and importlib.util.find_spec(self.needs) is None:
-            raise NotPossible("not built here yet")
         play = self.they if direction == THEY else self.we
         assert play is not None
         play(world, kind)
@@ -313,7 +307,7 @@ def we_resolve(world: World, kind: str) -> None:
 
 def _by_bitswap(name: str, profile: str, size_bytes: int) -> Feature:
     they, we = they_fetch(profile, size_bytes), we_fetch(profile, size_bytes)
-    return Feature(f"bitswap: {name}", they, we, needs=BITSWAP)
+    return Feature(f"bitswap: {name}", they, we)
 
 
 FEATURES = (
@@ -327,7 +321,7 @@ FEATURES = (
     _by_bitswap("a file by CIDv1", V1, LARGE_BYTES),
     _by_bitswap("a file by CIDv0", V0, LARGE_BYTES),
     _by_bitswap("one block", V1, SMALL_BYTES),
-    Feature("bitswap with whom the DHT names", they_find_and_fetch, needs=BITSWAP),
+    Feature("bitswap with whom the DHT names", they_find_and_fetch),
     Feature(
         "blocks over HTTP (`?format=raw`)",
         they_fetch_over_http,
