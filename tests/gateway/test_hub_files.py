@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from mirrornode.errors import LicenceRefused, OriginAway, SourceGone
+from mirrornode.content.cid import Cid
+from mirrornode.errors import CidMismatch, LicenceRefused, OriginAway, SourceGone
 from mirrornode.gateway.hub_headers import may_tell_size
 from support.hub_endpoint import open_endpoint
 from support.hub_ports import FakeHub, PartialBody
@@ -302,11 +303,54 @@ async def test_get_when_the_first_byte_is_late_then_the_head_is_not(
     shelf = shelf_of(shared.catalog)
     async with (
         open_endpoint(shelf, hub.ports(), answer_timeout_s=0.2) as url,
-        http.get(url + WEIGHTS, headers={"Range": "bytes=5-9"}) as answer,
+        http.get(url + WEIGHTS, headers={"Range": "bytes=5-"}) as answer,
     ):
-        assert (answer.status, answer.headers["Content-Length"]) == (206, "5")
+        assert (answer.status, answer.headers["Content-Length"]) == (206, "299995")
         await partial.arrive(300_000)
-        assert await answer.read() == weights(hub)[5:10]
+        assert await answer.read() == weights(hub)[5:]
+
+
+async def test_closed_range_when_the_file_is_arriving_then_sent_once_it_is_proven(
+    hub: FakeHub, url: str, http: aiohttp.ClientSession, partial: PartialBody
+) -> None:
+    await partial.arrive(299_999)  # all but what is held back until the hash is right
+
+    async def ask() -> tuple[int, bytes]:
+        async with http.get(url + WEIGHTS, headers={"Range": "bytes=5-9"}) as answer:
+            return answer.status, await answer.read()
+
+    asking = asyncio.create_task(ask())
+    await until(lambda: partial.waiting == 1)
+    assert not asking.done()
+    await partial.arrive(300_000)
+    assert await asking == (206, weights(hub)[5:10])
+
+
+@pytest.mark.parametrize("header", ["bytes=0-0", "bytes=5-9", "bytes=0-299998"])
+async def test_closed_range_when_the_proof_takes_too_long_then_504_without_a_byte(
+    hub: FakeHub, shared: Shared, http: aiohttp.ClientSession, partial: PartialBody, header: str
+) -> None:
+    await partial.arrive(299_999)
+    shelf = shelf_of(shared.catalog)
+    async with (
+        open_endpoint(shelf, hub.ports(), answer_timeout_s=0.05) as url,
+        http.get(url + WEIGHTS, headers={"Range": header}) as answer,
+    ):
+        assert (answer.status, answer.headers["Retry-After"]) == (504, "1")
+        assert "ask again" in answer.headers["X-Error-Message"]
+        assert weights(hub)[5:10] not in await answer.read()
+    assert partial.users == 0
+
+
+async def test_closed_range_when_the_hash_is_wrong_then_an_error_without_a_byte(
+    hub: FakeHub, url: str, http: aiohttp.ClientSession, partial: PartialBody
+) -> None:
+    await partial.arrive(299_999)
+    cid = Cid.raw_sha256(bytes(32))
+    await partial.fail(CidMismatch(cid, "what was sent has another hash"))
+    async with http.get(url + WEIGHTS, headers={"Range": "bytes=5-9"}) as answer:
+        assert answer.status == 502
+        assert weights(hub)[5:10] not in await answer.read()
 
 
 async def test_get_when_the_transfer_fails_before_a_byte_then_a_status(

@@ -2,7 +2,9 @@
 
 Answers 200, 206, 304 or 416 itself, never a redirect: clients have changed their rules for those
 three times. A file that is still arriving is sent as it arrives; when its transfer fails in the
-middle, the connection is cut, which clients notice by the Content-Length.
+middle, the connection is cut, which clients notice by the Content-Length. They would not notice a
+wrong range that ends before the file does: such a one waits until the file is proven (decision
+0008).
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from mirrornode.mirror.hub.named import Named
 
 log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = "1"  # the next request waits for the file by itself
 
 
 class HubFileFace:
@@ -104,6 +108,8 @@ class HubFileFace:
                 run = None
             start, stop = run or (0, file.size_bytes)
             whole = body.complete
+            if whole is None and stop < file.size_bytes and not await _is_proven(body, asked):
+                return _not_yet(file)
             end = await _first_end(body, start, asked.deadline)
 
             def check() -> None:
@@ -141,6 +147,30 @@ class HubFileFace:
             )
             if start < piece_stop:
                 raise ConnectionResetError("the file shrank while it was sent")
+
+
+async def _is_proven(body: Body, asked: Asked) -> bool:
+    """Wait until the deadline for the hash of the whole file to be right.
+
+    Raises:
+        MirrorError: The transfer failed.
+    """
+    try:
+        async with asyncio.timeout_at(asked.deadline):
+            # The last byte is given out when the hash is right, not before.
+            await body.wait(body.size_bytes - 1)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _not_yet(file: HubFile) -> web.Response:
+    """Return the answer to a range that cannot be proven yet; clients ask again after a 504."""
+    message = (
+        f"a part of {file.path} is sent once all of it is here and its hash is right; "
+        "it is on its way: ask again, or ask for the whole file"
+    )
+    return refusal(504, message, headers={"Retry-After": RETRY_AFTER_S})
 
 
 async def _first_end(body: Body, start: int, deadline: float) -> int:
