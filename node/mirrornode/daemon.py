@@ -393,7 +393,9 @@ async def _open_hub(
     stack.callback(names.close)
     access = HubAccess(ports.catalog, origins, names, config.hub)
     stack.callback(access.close)
-    files = await stack.enter_async_context(open_hub_files(ports, origins, config.home))
+    files = await stack.enter_async_context(
+        open_hub_files(ports, origins, config.home, access.refused)
+    )
     return HubParts(
         catalog=ports.catalog,
         names=names,

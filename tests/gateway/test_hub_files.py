@@ -362,6 +362,27 @@ async def test_get_when_the_transfer_fails_before_a_byte_then_a_status(
     assert partial.users == 0
 
 
+@pytest.mark.parametrize("header", ["bytes=0-", "bytes=5-9"])
+async def test_get_when_the_origin_refuses_what_it_had_granted_then_its_no(
+    hub: FakeHub, url: str, http: aiohttp.ClientSession, tmp_path: Path, header: str
+) -> None:
+    body = PartialBody(tmp_path / "gated", b"secret, and more of it")
+    hub.add("org/gated", {"w.bin": b"secret, and more of it"}, gated="manual")
+    hub.bodies["w.bin"] = body
+    hub.granted.add("alice")
+    headers = {"Authorization": "Bearer alice", "Range": header}
+
+    async def ask() -> tuple[int, str | None]:
+        async with http.get(f"{url}/org/gated/resolve/main/w.bin", headers=headers) as answer:
+            return answer.status, answer.headers.get("X-Error-Code")
+
+    asking = asyncio.create_task(ask())
+    await until(lambda: body.waiting == 1)
+    hub.granted.clear()
+    await body.fail(SourceGone("answered 403"))
+    assert await asking == (403, "GatedRepo")
+
+
 async def test_get_when_the_transfer_fails_in_the_middle_then_the_connection_is_cut(
     hub: FakeHub, url: str, http: aiohttp.ClientSession, partial: PartialBody
 ) -> None:

@@ -56,7 +56,8 @@ async def hub_node(
         names = HubNames(peer.catalog, origins, config)
         access = HubAccess(peer.catalog, origins, names, config)
         try:
-            async with open_hub_files(peer.ports, origins, peer.catalog.home) as files:
+            opening = open_hub_files(peer.ports, origins, peer.catalog.home, access.refused)
+            async with opening as files:
                 parts = HubParts(
                     catalog=peer.catalog,
                     names=names,

@@ -27,6 +27,7 @@ class HubPeer:
 
     peer: Peer
     files: HubFiles
+    refused: list[tuple[Named, str]]  # what an origin refused, and to which token
 
 
 @asynccontextmanager
@@ -44,8 +45,13 @@ async def hub_peer(peer: Peer, *hubs: StandInHub) -> AsyncIterator[HubPeer]:
             peer.catalog.put_hub_revision(repo, held.sha, {}, "hub:test")
             peer.catalog.put_hub_tree(repo, held.sha, held_files, "hub:test")
     origins = Origins([HubOrigin(hub.url) for hub in hubs])
-    async with open_hub_files(peer.ports, origins, peer.catalog.home) as files:
-        yield HubPeer(peer, files)
+    refused: list[tuple[Named, str]] = []
+
+    async def note(named: Named, token: str) -> None:
+        refused.append((named, token))
+
+    async with open_hub_files(peer.ports, origins, peer.catalog.home, note) as files:
+        yield HubPeer(peer, files, refused)
 
 
 def named(hub: StandInHub, name: str, **changes: Any) -> Named:

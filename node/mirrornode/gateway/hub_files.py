@@ -10,12 +10,13 @@ wrong range that ends before the file does: such a one waits until the file is p
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from mirrornode.errors import FileChanged, HubNotFound, MirrorError
+from mirrornode.errors import FileChanged, HubNotFound, MirrorError, OriginAway, SourceError
 from mirrornode.gateway.hub_errors import ENTRY_NOT_FOUND, refusal
 from mirrornode.gateway.hub_headers import file_headers, is_known, may_tell_size
 from mirrornode.gateway.sending import send_run
@@ -108,9 +109,13 @@ class HubFileFace:
                 run = None
             start, stop = run or (0, file.size_bytes)
             whole = body.complete
-            if whole is None and stop < file.size_bytes and not await _is_proven(body, asked):
-                return _not_yet(file)
-            end = await _first_end(body, start, asked.deadline)
+            try:
+                if whole is None and stop < file.size_bytes and not await _is_proven(body, asked):
+                    return _not_yet(file)
+                end = await _first_end(body, start, asked.deadline)
+            except SourceError:
+                await self._raise_if_shut(asked)
+                raise
 
             def check() -> None:
                 if whole is not None and FileStamp.of(body.descriptor) != body.stamp:
@@ -147,6 +152,13 @@ class HubFileFace:
             )
             if start < piece_stop:
                 raise ConnectionResetError("the file shrank while it was sent")
+
+    async def _raise_if_shut(self, asked: Asked) -> None:
+        """Raise the Hub's no if its reason for not sending a file is that the asker may not have
+        it: that was noted by then."""
+        with contextlib.suppress(TimeoutError, OriginAway):
+            async with asyncio.timeout_at(asked.deadline):
+                await self._find(asked)
 
 
 async def _is_proven(body: Body, asked: Asked) -> bool:

@@ -55,7 +55,11 @@ class Idle(Generic[_C]):
 
 
 class HubFileSource:
-    """One file at one commit; its signed URLs and whoever's token it has stay its own."""
+    """One file at one commit; its signed URLs and whoever's token it has stay its own.
+
+    Attributes:
+        was_refused: The origin itself, not a place it led to, answered 401 or 403.
+    """
 
     def __init__(
         self, source_id: str, url: str, private: Mapping[str, str], idle: Idle[WebConnection]
@@ -72,6 +76,7 @@ class HubFileSource:
         self.max_lanes = LANES
         self.max_batch = 0
         self.is_sequential = False
+        self.was_refused = False
         self.moved = Moved()
         self._private = private
         self._idle = idle
@@ -102,7 +107,10 @@ class HubFileSource:
         self, connection: WebConnection, url: str, headers: Mapping[str, str]
     ) -> http.client.HTTPResponse:
         """Send a GET with what only the origin may see."""
-        return connection.request(url, headers, private=self._private)
+        response = connection.request(url, headers, private=self._private)
+        if response.status in (401, 403) and connection.led_to is None:
+            self.was_refused = True
+        return response
 
 
 class HubFileLane:

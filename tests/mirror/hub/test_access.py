@@ -154,6 +154,28 @@ async def test_grant_when_the_origin_refused_content_then_withdrawn_at_once(
     await office.access.check(named, ALICE)
 
 
+@pytest.mark.parametrize(
+    ("gated", "private", "answers"),
+    [("auto", False, {"": "401 GatedRepo", BOB: "403 GatedRepo"}),
+     ("", True, {"": "401 RepoNotFound", BOB: "404 RepoNotFound"}),
+     ("", False, {})],
+)  # fmt: skip
+async def test_open_repo_when_the_origin_refused_content_then_its_word_counts_at_once(
+    hub: StandInHub, office: Office, gated: str, private: bool, answers: dict[str, str]
+) -> None:
+    named = await office.names.resolve(OPEN, "main", "")
+    hub.repos["model", "org/open"].gated = gated
+    hub.repos["model", "org/open"].private = private
+    await office.access.refused(named, "")
+    expected = {"": held(hub, OPEN), BOB: held(hub, OPEN), **answers}
+    for token, answer in expected.items():
+        assert await office.sees(OPEN, token) == answer
+    hub.stop()
+    office.clock.move(3600)
+    for token, answer in expected.items():
+        assert await office.sees(OPEN, token) == answer
+
+
 async def test_grant_when_the_token_became_invalid_then_all_its_grants_are_gone(
     hub: StandInHub, office: Office
 ) -> None:

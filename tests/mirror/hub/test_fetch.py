@@ -210,6 +210,20 @@ async def test_nobody_delivers_and_the_reader_is_told(tmp_path: Path, hub: Stand
             await read_all(body)
 
 
+@pytest.mark.parametrize("mode", ["direct", "redirect"])
+async def test_refusal_counts_as_one_when_it_is_the_origins_own(
+    tmp_path: Path, hub: StandInHub, mode: str
+) -> None:
+    hub.mode = mode
+    hub.refuse(403, match="/repos/" if mode == "redirect" else BIG)
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        revision, file = named(hub, NAME), hub_file(hub, NAME, BIG)
+        with pytest.raises(SourceGone):
+            await one.files.bring(revision, file, ALICE, lambda _: None)
+        # Of an open repo a large file is asked for without a token.
+        assert one.refused == ([(revision, "")] if mode == "direct" else [])
+
+
 async def test_restart_goes_on_where_the_node_was(tmp_path: Path, hub: StandInHub) -> None:
     hub.hold(after_bytes=5 * MIB, match=BIG, times=-1)
     revision, file = named(hub, NAME), hub_file(hub, NAME, BIG)

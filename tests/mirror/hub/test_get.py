@@ -21,6 +21,7 @@ from mirrornode.events import GetProgress
 from mirrornode.mirror.hub.get import get_hub
 from mirrornode.mirror.hub.placing import is_same_file
 from mirrornode.mirror.hub.small_file import hub_cid
+from mirrornode.wire.hub import Repo
 from support.hub_origin import ALICE, BOB, Blob, StandInHub, running_hub
 from support.hub_parts import (
     HubNode,
@@ -47,6 +48,7 @@ FILES: dict[str, bytes | Blob] = {
     "sub dir/part 1 +%.bin": Blob(70_000, 2),
 }
 REPO = "hf:org/name"
+CAROL = "hf_carol"
 
 
 @pytest.fixture
@@ -393,3 +395,21 @@ async def test_repo_when_stopped_then_what_came_is_recorded(
         assert (found.outcome, found.error) == ("cancelled", "")
         assert MIB <= found.received_bytes < found.size_bytes
     hub.heal()
+
+
+async def test_get_when_the_origin_takes_a_grant_back_then_its_no_and_offline_too(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    hub.add_user(CAROL, "carol")
+    hub.grant(CAROL, "org/gated")
+    async with hub_node(Room(tmp_path), "one", hub) as node:
+        request = node.request("hf:org/gated", token=CAROL)
+        await node.parts.access.check(
+            await node.parts.names.resolve(Repo("model", "org/gated"), "main", CAROL), CAROL
+        )
+        hub.revoke(CAROL, "org/gated")
+        for _ in range(2):
+            with pytest.raises(HubRefusal) as caught:
+                await get_hub(node.parts, request, node.emit)
+            assert (caught.value.status, caught.value.code) == (403, "GatedRepo")
+            hub.stop()

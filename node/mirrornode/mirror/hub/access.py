@@ -92,10 +92,16 @@ class HubAccess:
             raise _refusal(named, token)
 
     async def refused(self, named: Named, token: str) -> None:
-        """Withdraw a grant at once: the origin has just refused content to this token."""
-        await asyncio.to_thread(
-            self._grants.note, token_digest(token), named.repo, is_allowed=False
-        )
+        """Take it in at once that the origin has just refused content to this token.
+
+        A grant is withdrawn. A repo that was open may be so no longer: the origin is asked, and
+        what it says counts from then on, offline too.
+        """
+        if not named.needs_grant:
+            await self._names.look_again(named.repo, named.commit, token)
+            return
+        digest = token_digest(token)
+        await asyncio.to_thread(self._grants.note, digest, named.repo, is_allowed=False)
 
     async def _ask(self, named: Named, token: str, digest: bytes) -> None:
         async with asyncio.timeout(PATIENCE_S):

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,7 @@ class _Sharing:
         self.is_streamed = False  # somebody reads along, who may come back for the rest
         self.bringers = 0  # who waits for all of it
         self.task: asyncio.Task[None] | None = None
+        self.tell_refused: Callable[[], Awaitable[None]] | None = None
         self.ended: asyncio.Future[MirrorError | None] = asyncio.get_running_loop().create_future()
         self.bytes_by_source: Mapping[str, int] = {}
         self.bad_sources: Mapping[str, str] = {}
@@ -114,6 +115,7 @@ class _Sharing:
         return self.bringing.attempt if self.bringing is not None else self.first
 
 
+OnRefused = Callable[["Named", str], Awaitable[None]]
 Bring = Callable[
     [_Sharing, "Recording", "HubFile", Path, "list[HubFileSource]"], Coroutine[None, None, None]
 ]
@@ -122,8 +124,17 @@ Bring = Callable[
 class HubFiles:
     """Opens files of the Hub; made by `open_hub_files`."""
 
-    def __init__(self, ports: GetPorts, origins: Origins, folder: Path) -> None:
+    def __init__(
+        self, ports: GetPorts, origins: Origins, folder: Path, on_refused: OnRefused
+    ) -> None:
+        """Prepare.
+
+        Args:
+            on_refused: Told that an origin refused a file of a repo to a token, and that nobody
+                else had it; waited for before those who asked hear of it.
+        """
         self._ports = ports
+        self._on_refused = on_refused
         self._origins = origins
         self._folder = folder
         self._sharing: dict[str, _Sharing] = {}
@@ -331,6 +342,12 @@ class HubFiles:
         sharing = _Sharing(Attempt(output), account, asks_peers=asks_peers, is_read=is_read)
         bring = self._bring_small if file.size_bytes <= SMALL_FILE_BYTES else self._bring
         self._sharing[file.etag] = sharing
+
+        async def tell_refused() -> None:
+            if any(origin.was_refused for origin in origins):
+                await self._on_refused(named, shown)
+
+        sharing.tell_refused = tell_refused
         sharing.task = self._spawn(self._recorded(bring, sharing, named, file, output, origins))
         return sharing
 
@@ -416,7 +433,11 @@ class HubFiles:
             self._ports.announce()
         except MirrorError as exc:
             log.warning("hub file did not come etag=%s reason=%s", file.etag, exc)
-            sharing.end(exc)
+            try:
+                if sharing.tell_refused is not None:
+                    await sharing.tell_refused()
+            finally:
+                sharing.end(exc)
         except BaseException:
             sharing.end(StoreError("the node is stopping"))
             raise
@@ -454,9 +475,15 @@ class HubFiles:
 
 
 @asynccontextmanager
-async def open_hub_files(ports: GetPorts, origins: Origins, home: Path) -> AsyncIterator[HubFiles]:
-    """Yield the files of the Hub for the length of the block; what arrives is kept in `home`."""
-    files = HubFiles(ports, origins, home / HUB_NAME)
+async def open_hub_files(
+    ports: GetPorts, origins: Origins, home: Path, on_refused: OnRefused
+) -> AsyncIterator[HubFiles]:
+    """Yield the files of the Hub for the length of the block; what arrives is kept in `home`.
+
+    Args:
+        on_refused: See `HubFiles`.
+    """
+    files = HubFiles(ports, origins, home / HUB_NAME, on_refused)
     try:
         yield files
     finally:

@@ -8,6 +8,7 @@ what fails does not stop the rest.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirrornode.errors import FileChanged, Incomplete, MirrorError, OriginAway, TargetError
+from mirrornode.errors import (
+    FileChanged,
+    Incomplete,
+    MirrorError,
+    OriginAway,
+    SourceError,
+    TargetError,
+)
 from mirrornode.events import Event, GetProgress, Got, Note, SourceState
 from mirrornode.mirror.hub.cached import adopt
 from mirrornode.mirror.hub.chosen import chosen_files
@@ -284,9 +292,16 @@ class _Bringing:
             if (standing := self._parts.files.on_its_way(file)) is not None:
                 self._resumed[file.etag] = standing.resumed_bytes
 
-        brought = await self._parts.files.bring(
-            self._named, file, self._token, here, self._recording
-        )
+        try:
+            brought = await self._parts.files.bring(
+                self._named, file, self._token, here, self._recording
+            )
+        except SourceError:
+            # The Hub's no is the better reason, if that was it.
+            named = self._named
+            with contextlib.suppress(OriginAway):
+                await admit(self._parts, named.repo, named.commit, self._token)
+            raise
         fetched = sum(brought.bytes_by_source.values())
         self._resumed[file.etag] = max(0, file.size_bytes - fetched)
         self._fetched.update(brought.bytes_by_source)

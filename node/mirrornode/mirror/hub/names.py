@@ -11,13 +11,20 @@ Content, and who may have it, is not here: `access`, `fetch`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-from mirrornode.errors import HubRefusal, OriginAway, RemoteProtocolError, SourceError
+from mirrornode.errors import (
+    HubRefusal,
+    MirrorError,
+    OriginAway,
+    RemoteProtocolError,
+    SourceError,
+)
 from mirrornode.mirror.hub.flights import Flights
 from mirrornode.mirror.hub.grants import REFUSED_TTL_S, Grants, token_digest
 from mirrornode.mirror.hub.kept_answers import KeptAnswers
@@ -149,6 +156,20 @@ class HubNames:
                 f"the files of {named.repo} at {named.commit[:12]} are not known here and "
                 f"{self._origin_names()} cannot be asked ({_reason(exc)})"
             ) from exc
+
+    async def look_again(self, repo: Repo, revision: str, token: str) -> None:
+        """Ask the origins who may see a repo, however lately they said it, and write it down.
+
+        Without an answer all stays as it was.
+        """
+        digest = token_digest(token)
+
+        def question() -> Named:
+            return self._book.ask_revision(repo, revision, token, digest)
+
+        key = repo, revision, digest, "again"
+        with contextlib.suppress(MirrorError, TimeoutError):
+            (await self._names.join(key, digest, question, PATIENCE_S)).result()
 
     async def pass_through(
         self,
