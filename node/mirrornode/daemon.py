@@ -60,7 +60,8 @@ from mirrornode.routing.delegated import DelegatedRouters
 from mirrornode.routing.find import Finder
 from mirrornode.routing.nearby import NearbyPeers
 from mirrornode.routing.networks import Networks, make_networks
-from mirrornode.sources.hub_origin import HubOrigin, Origins
+from mirrornode.sources.asking_chain import new_name
+from mirrornode.sources.hub_origin import open_origins
 from mirrornode.sources.router_http import open_router_http
 from mirrornode.store.catalog import Catalog, open_catalog
 from mirrornode.store.home import lock_home
@@ -381,7 +382,8 @@ def _open_routers(stack: AsyncExitStack, config: Config) -> DelegatedRouters | N
 async def _open_hub(
     stack: AsyncExitStack, config: Config, swarm: Swarm, ports: GetPorts, patience_s: float
 ) -> HubParts:
-    origins = Origins([HubOrigin(one.url, send_token=one.send_token) for one in config.origin])
+    own_name = new_name()
+    origins = open_origins(config.origin, own_name)
     words = PeerWords(ports.catalog, swarm, config.hub)
     swarm.serve(
         hub_peer.PROTOCOL,
@@ -403,6 +405,7 @@ async def _open_hub(
         files=files,
         settings=config.hub,
         site=(config.origin or (OriginConfig(),))[0].url.rstrip("/"),
+        own_name=own_name,
         announce=ports.announce,
         meet=functools.partial(ports.finder.meet, patience_s=patience_s),
     )

@@ -12,6 +12,7 @@ import pytest
 from yarl import URL
 
 from mirrornode.gateway.hub_api import MAX_BODY_BYTES, MAX_PATHS, PAGE_RECORDS
+from mirrornode.sources.asking_chain import HEADER
 from mirrornode.sources.hub_origin import OriginAnswer
 from support.hub_endpoint import open_endpoint
 from support.hub_ports import FakeHub
@@ -319,3 +320,22 @@ async def test_gateway_when_it_has_the_endpoint_then_content_is_still_there(
         assert await answer.read() == shared.model.data
     async with call.http.get(f"{call.url}/healthz") as answer:
         assert answer.status == 200
+
+
+async def test_question_when_it_came_from_this_node_then_508_and_nobody_is_asked(
+    hub: FakeHub, shared: Shared
+) -> None:
+    own, other = "a" * 16, "b" * 16
+    shelf = shelf_of(shared.catalog)
+    async with (
+        open_endpoint(shelf, hub.ports(), own_name=own) as url,
+        aiohttp.ClientSession() as http,
+    ):
+        for path in (API, f"/{NAME}/resolve/main/config.json", "/api/whoami-v2"):
+            for chain in (own, f"{own}, {other}", ", ".join([other] * 9)):
+                async with http.get(url + path, headers={HEADER: chain}) as answer:
+                    assert answer.status == 508
+                    assert "origin of its own origins" in answer.headers["X-Error-Message"]
+        assert (hub.passed, hub.opened) == ([], [])
+        async with http.get(url + API, headers={HEADER: other}) as answer:
+            assert answer.status == 200

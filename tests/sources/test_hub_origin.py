@@ -23,6 +23,7 @@ from mirrornode.errors import (
     TargetError,
 )
 from mirrornode.sources import hub_origin
+from mirrornode.sources.asking_chain import HEADER, asked_through
 from mirrornode.sources.hub_file import IDLE_LIFE_S, MAX_IDLE, HubFileSource, Idle
 from mirrornode.sources.hub_origin import (
     FIRST_REST_S,
@@ -783,3 +784,32 @@ def _answering(status: str, body: bytes = b"", headers: str = "") -> Callable[[V
             visit.answer(body, status=status, headers=headers)
 
     return behaviour
+
+
+def test_chain_is_named_to_the_origin_and_not_to_the_cdn(hub: StandInHub, held: HeldRepo) -> None:
+    hub.mode = "redirect"
+    file = named(held, WEIGHTS)
+    origin = HubOrigin(hub.url, own_name="a" * 16)
+    with asked_through(("b" * 16,)):
+        origin.ask("/api/models/org/model", "")
+        source = origin.file_source(REPO, held.sha, file, "")
+    lane = source.open_lane()
+    assert fetch(lane, MODEL.file, 0, MODEL.file.map.leaves) == MODEL.data
+    lane.abort()
+    chains = {entry.host: entry.headers.get(HEADER.lower()) for entry in hub.log}
+    assert chains == {hub.host: f"{'b' * 16}, {'a' * 16}", hub.cdn_host: None}
+
+
+def test_origin_that_leads_back_is_skipped_and_rests() -> None:
+    def circle(visit: Visit) -> None:
+        while visit.head():
+            visit.answer(status="508 Loop Detected")
+
+    with raw_server(circle) as other, running_hub() as hub:
+        hub.add_model(NAME, {})
+        first, second = HubOrigin(other.url, own_name="a" * 16), HubOrigin(hub.url)
+        origins = Origins([first, second])
+        with pytest.raises(SourceRefused, match=r"leads back to this node.*\[\[origin\]\]"):
+            first.ask("/api/models/org/model", "")
+        assert origins.ask_any(lambda one: one.ask("/api/models/org/model", ""))[0] is second
+        assert origins.in_order() == [second, first]

@@ -16,10 +16,15 @@ from support.planes import LOOPBACK
 
 @asynccontextmanager
 async def open_endpoint(
-    shelf: Shelf, ports: HubPorts, *, prefix: str = "", answer_timeout_s: float = ANSWER_TIMEOUT_S
+    shelf: Shelf,
+    ports: HubPorts,
+    *,
+    prefix: str = "",
+    answer_timeout_s: float = ANSWER_TIMEOUT_S,
+    own_name: str = "0123456789abcdef",
 ) -> AsyncIterator[str]:
     """Serve the endpoint; yields what HF_ENDPOINT would be."""
-    hub = HubEndpoint(ports, prefix=prefix, answer_timeout_s=answer_timeout_s)
+    hub = HubEndpoint(ports, own_name, prefix=prefix, answer_timeout_s=answer_timeout_s)
     sock = bind(Address(LOOPBACK, 0, is_default=False), "gateway.address")
     async with listening(make_gateway(shelf, LOOPBACK, Uploads(), hub), sock) as port:
         yield f"http://{LOOPBACK}:{port}{prefix}"

@@ -65,6 +65,7 @@ async def hub_node(
                     files=files,
                     settings=config,
                     site=hub.url,
+                    own_name="",
                     announce=peer.ports.announce,
                     meet=functools.partial(peer.ports.finder.meet, patience_s=0.0),
                 )

@@ -16,6 +16,13 @@ from mirrornode.gateway.hub_api import MAX_BODY_BYTES, HubApiFace, passed_on
 from mirrornode.gateway.hub_asked import Asked, token_of
 from mirrornode.gateway.hub_errors import refusal, refuse
 from mirrornode.gateway.hub_files import HubFileFace
+from mirrornode.sources.asking_chain import (
+    HEADER,
+    LOOP_STATUS,
+    asked_through,
+    chain_of,
+    leads_back,
+)
 from mirrornode.wire.hub import parse_hub_path
 
 if TYPE_CHECKING:
@@ -32,15 +39,22 @@ class HubEndpoint:
     """All routes of the Hub that a client reads from."""
 
     def __init__(
-        self, ports: HubPorts, *, prefix: str = "", answer_timeout_s: float = ANSWER_TIMEOUT_S
+        self,
+        ports: HubPorts,
+        own_name: str,
+        *,
+        prefix: str = "",
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         """Prepare.
 
         Args:
+            own_name: What this node calls itself when it asks origins, see `asking_chain`.
             prefix: Path below which the endpoint lies, such as "/hub"; "" for none.
             answer_timeout_s: After which an answer is begun, whatever it is.
         """
         self._names = ports.names
+        self._own_name = own_name
         self._files = HubFileFace(ports)
         self._api = HubApiFace(ports)
         self.prefix = prefix
@@ -52,6 +66,14 @@ class HubEndpoint:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
+        chain = chain_of(request.headers.get(HEADER, ""))
+        if leads_back(chain, self._own_name):
+            message = "this question came from this node: it is an origin of its own origins"
+            return refusal(LOOP_STATUS, message)
+        with asked_through(chain):
+            return await self._answer(request)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         deadline = asyncio.get_running_loop().time() + self._answer_timeout_s
         raw_path, _, query = request.raw_path.partition("?")
         # Not by the router, which decodes: a revision may hold an escaped slash.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
+import ipaddress
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirrornode.config import DEFAULT_GATEWAY_PORT
+from mirrornode.errors import ConfigError
 from mirrornode.gateway.gateway import make_gateway
 from mirrornode.gateway.health import HealthRoutes
 from mirrornode.gateway.hub import HubEndpoint
@@ -18,6 +20,7 @@ from mirrornode.gateway.routing_ipns import IpnsRoutes
 from mirrornode.gateway.routing_v1 import RoutingRoutes
 from mirrornode.gateway.routing_v1_answers import OwnContent, RoutingAnswers, gateway_addresses
 from mirrornode.mirror.hub.licence import check_licence
+from mirrornode.sources.web import public_url, split_url
 from mirrornode.transfer.pacing import HUB_ENDPOINT
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str
     """Serve the gateway for the length of the block; yields its URL.
 
     Raises:
-        ConfigError: Its address cannot be used.
+        ConfigError: Its address cannot be used, or is that of an origin.
     """
     # Only here: a node that lives for one command has no gateway, and need not load Prometheus.
     from mirrornode.gateway.metrics import Metrics
@@ -59,11 +62,16 @@ async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str
         config.gateway.address, "gateway.address", "127.0.0.1", DEFAULT_GATEWAY_PORT
     )
     sock = bind(address, "gateway.address")
+    try:
+        _refuse_own_address(config, sock.getsockname())
+    except ConfigError:
+        sock.close()
+        raise
     hub = parts.hub
     check = functools.partial(check_licence, hub.settings)
     note_sent = functools.partial(uploads.note_sent, face=HUB_ENDPOINT)
     ports = HubPorts(hub.names, hub.access, hub.files, check, note_sent)
-    endpoint = HubEndpoint(ports, prefix=config.gateway.hub_prefix)
+    endpoint = HubEndpoint(ports, hub.own_name, prefix=config.gateway.hub_prefix)
     own = OwnContent(parts.shelf, gateway_addresses(sock))
     app = make_gateway(
         parts.shelf,
@@ -81,3 +89,23 @@ async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str
     async with listening(app, sock) as port:
         host = f"[{address.host}]" if ":" in address.host else address.host
         yield f"http://{host}:{port}"
+
+
+def _refuse_own_address(config: Config, place: Sequence[object]) -> None:
+    """Refuse an origin that is plainly this gateway; others are noticed when they are asked.
+
+    Args:
+        place: Host and port that the gateway listens on.
+    """
+    host, port = str(place[0]), place[1]
+    own = {host, "localhost"}
+    if ipaddress.ip_address(host).is_unspecified or ipaddress.ip_address(host).is_loopback:
+        own |= {"127.0.0.1", "::1", "0.0.0.0", "::"}
+    for origin in config.origin:
+        there = split_url(origin.url)[0]
+        if there.scheme == "http" and there.port == port and there.host in own:
+            raise ConfigError(
+                f"the origin {public_url(origin.url)} is this node itself: an origin is where the "
+                "node gets what it lacks, such as https://huggingface.co",
+                key="origin.url",
+            )

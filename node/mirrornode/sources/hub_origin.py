@@ -32,6 +32,7 @@ from mirrornode.errors import (
     SourceTooSlow,
     TargetError,
 )
+from mirrornode.sources.asking_chain import HEADER, LEADS_BACK, LOOP_STATUS, own_chain
 from mirrornode.sources.http_client import HttpConnection
 from mirrornode.sources.hub_answer import (
     OriginAnswer,
@@ -75,7 +76,7 @@ SLOW_S = 2.0  # answers slower than this let another origin go first
 PACE_WEIGHT = 0.3  # of the last answer in the smoothed time of answers
 
 # Let down by the way there, not by the question: another one would fare no better now.
-_AWAY_STATUSES = frozenset({429, 502, 503, 504})
+_AWAY_STATUSES = frozenset({429, 502, 503, 504, LOOP_STATUS})
 _FAILED_STATUSES = frozenset({407, 408, 429})  # 4xx that are no answer of the Hub's
 
 _VISIBLE = re.compile(r"[\x21-\x7e]*", re.ASCII)
@@ -93,7 +94,12 @@ class HubOrigin:
     """
 
     def __init__(
-        self, url: str, *, send_token: bool = True, timeout_s: float = ANSWER_TIMEOUT_S
+        self,
+        url: str,
+        *,
+        send_token: bool = True,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        own_name: str = "",
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -101,6 +107,7 @@ class HubOrigin:
             url: May hold a path prefix, and a login for those who have no token.
             send_token: Whether the origin may see the tokens of users.
             timeout_s: For each step of an answer: its head, and each read of its body.
+            own_name: What this node names itself by, see `asking_chain`; "" for not at all.
 
         Raises:
             TargetError: Not such a URL.
@@ -113,6 +120,7 @@ class HubOrigin:
         self.origin_id = "hub:" + self.url.partition("://")[2]
         self._prefix = split_url(self.url)[1].rstrip("/")
         self._send_token = send_token
+        self._own_name = own_name
         self._timeout_s = timeout_s
         self._idle: Idle[HttpConnection] = Idle()
         self._idle_lanes: Idle[WebConnection] = Idle()
@@ -266,10 +274,12 @@ class HubOrigin:
         )
         try:
             response = connection.request(self._prefix + target, headers, method=method, body=body)
+            if response.status == LOOP_STATUS:
+                raise self._refused(LEADS_BACK, LOOP_STATUS)
             if response.status >= 500 or response.status in _FAILED_STATUSES:
-                raise self._refused(
-                    f"answered {response.status}", response.status, asked_rest_s(response)
-                )
+                said = error_of(response, token)[1]
+                text = f"answered {response.status}{': ' if said else ''}{said}"
+                raise self._refused(text, response.status, asked_rest_s(response))
             yield response, connection
             connection.finish()
         except BaseException:
@@ -278,6 +288,11 @@ class HubOrigin:
         self._idle.give(connection)
 
     def _private(self, token: str) -> Mapping[str, str]:
+        """Return the headers that only the origin itself may see."""
+        chain = {HEADER: own_chain(self._own_name)} if self._own_name else {}
+        return {**self._credentials(token), **chain}
+
+    def _credentials(self, token: str) -> Mapping[str, str]:
         if not token or not self._send_token:
             return self._login
         if len(token) > MAX_TOKEN_LETTERS or not _VISIBLE.fullmatch(token):
@@ -461,13 +476,18 @@ class Origins:
         return "no origin answers: " + "; ".join(reasons or known or ["asked a moment ago"])
 
 
-def open_origins(settings: Sequence[OriginConfig]) -> Origins:
+def open_origins(settings: Sequence[OriginConfig], own_name: str) -> Origins:
     """Return the origins of the config.
+
+    Args:
+        own_name: See `HubOrigin`.
 
     Raises:
         TargetError: A URL cannot be used.
     """
-    return Origins([HubOrigin(item.url, send_token=item.send_token) for item in settings])
+    return Origins(
+        [HubOrigin(item.url, send_token=item.send_token, own_name=own_name) for item in settings]
+    )
 
 
 def _no_constant(text: str) -> Any:

@@ -6,6 +6,7 @@ A question goes on when those who asked have left or lost patience: its answer i
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -60,7 +61,10 @@ class Flights(Generic[T]):
                 except Exception as exc:  # handed to those who wait
                     return Landed(owner, None, exc)
 
-            flight = asyncio.get_running_loop().run_in_executor(self._threads, ask)
+            # With the context of the first who asks: `sources.asking_chain`.
+            context = contextvars.copy_context()
+            loop = asyncio.get_running_loop()
+            flight = loop.run_in_executor(self._threads, context.run, ask)
             self._flights[key] = flight
             flight.add_done_callback(lambda _: self._flights.pop(key, None))
         async with asyncio.timeout(patience_s):

@@ -48,6 +48,7 @@ SIGHT_TTL_S = 600.0  # how long a repo counts as open, for who asks by commit
 PATIENCE_S = 8.0  # clients give up after 10 s
 STALE_PATIENCE_S = 3.0  # when there is an older answer to give
 TREE_PATIENCE_S = 60.0  # 50,000 files are 50 pages; the gateway has a patience of its own
+MAX_REASON_LETTERS = 400  # an origin may be a node that tells of its own origins
 MAX_REFUSALS = 4096  # remembered answers of "no"
 
 AskPeers: TypeAlias = "Callable[[Repo, str], Awaitable[HeardWord | None]]"
@@ -334,4 +335,4 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, TimeoutError):
         return "no answer in time"
     text = "".join(letter if " " <= letter <= "~" else " " for letter in str(exc))
-    return text[:200] or type(exc).__name__
+    return text[:MAX_REASON_LETTERS] or type(exc).__name__

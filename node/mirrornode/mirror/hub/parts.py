@@ -26,6 +26,7 @@ class HubParts:
 
     Attributes:
         site: URL of the first origin, for people.
+        own_name: What this node calls itself when it asks origins, see `sources.asking_chain`.
         announce: Wakes the announcer.
         meet: Connects to nodes at these multiaddrs, and gives a node that was started just now a
             moment to find others.
@@ -37,6 +38,7 @@ class HubParts:
     files: HubFiles
     settings: HubConfig
     site: str
+    own_name: str
     announce: Callable[[], None]
     meet: Callable[[Sequence[str]], Coroutine[Any, Any, None]]
 
