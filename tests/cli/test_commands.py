@@ -141,6 +141,13 @@ def test_ls_when_human_then_whole_cids_in_columns(run: Run) -> None:
     assert row.split() == [CID, "2.00", "MB", "3", "ok", "model"]
 
 
+def test_ls_when_folders_have_one_name_then_their_paths(run: Run, factory: FakeFactory) -> None:
+    paths = ["/ComfyUI/models", "/sd/models"]
+    factory.fake.roots = [{**ROOT, "name": "models", "path": path} for path in paths]
+    factory.fake.roots.append(ROOT)
+    assert [line.split()[-1] for line in run("ls").out.splitlines()] == ["NAME", *paths, "model"]
+
+
 def test_ls_when_empty_then_stdout_is_empty_and_stderr_says_what_to_do(
     run: Run, factory: FakeFactory
 ) -> None:

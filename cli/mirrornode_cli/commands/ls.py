@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -29,8 +30,8 @@ def ls(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[hf:[REPO]]",
-            help="Show repos of the Hugging Face Hub instead: all, or one.",
+            metavar="[hf:[REPO[@REV]]]",
+            help="Show repos of the Hugging Face Hub instead: all, one, or one revision.",
             show_default=False,
         ),
     ] = None,
@@ -65,13 +66,15 @@ def _show_roots(client: ClientPort, roots: Sequence[Mapping[str, Any]]) -> None:
     if not roots and not repos:
         write_note("nothing is shared yet; share a file or folder with `mirrornode add PATH`")
         return
+    names = Counter(root["name"] for root in roots)
     rows = [
         (
             str(root["cid"]),
             size_text(root["size_bytes"]),
             f"{root['files']:,}",
             str(root["state"]),
-            str(root["name"]),
+            # Folders of models are called alike everywhere: "models", "loras".
+            str(root["name"] if names[root["name"]] == 1 else root["path"]),
         )
         for root in roots
     ]

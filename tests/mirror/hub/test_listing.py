@@ -75,6 +75,7 @@ async def test_list_when_asked_for_one_repo_then_its_revisions(
 
         assert commits("hf:org/name") == {old, new}
         assert commits("hf:org/name@v1") == {old}
+        assert commits("hf:org/name@main") == {new}
         assert commits(f"hf:org/name@{new}") == {new}
         assert commits("hf:org/none") == set()
         kinds = {r["repo"]: (r["gated"], r["private"]) for r in list_hub(catalog, "hf://")}
@@ -85,3 +86,5 @@ async def test_list_when_asked_for_one_repo_then_its_revisions(
         }
         with pytest.raises(TargetError):
             list_hub(catalog, "hf:a/b/../c")
+        with pytest.raises(TargetError, match=r"leave out /c\.json"):
+            list_hub(catalog, "hf:org/name/c.json")

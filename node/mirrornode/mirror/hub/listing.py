@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mirrornode.errors import TargetError
 from mirrornode.mirror.hub.licence import licence_of
 from mirrornode.mirror.hub.named import gate_of
 from mirrornode.store.stamps import look
-from mirrornode.wire.hub import DEFAULT_REVISION, HubTarget, parse_hub_target
+from mirrornode.wire.hub import HubTarget, parse_hub_target
 
 if TYPE_CHECKING:
     from mirrornode.store.catalog import Catalog
@@ -26,14 +27,17 @@ def list_hub(catalog: Catalog, text: str = ALL) -> list[dict[str, Any]]:
         text: "hf:" for all; a repo with "@REVISION" for one revision of it, without for all.
 
     Raises:
-        TargetError: It names no repo.
+        TargetError: It names no repo, or a path in one.
     """
     target = parse_hub_target(text) if text not in (ALL, f"{ALL}//") else None
+    if target is not None and target.path:
+        raise TargetError(f"{text}: repos are listed whole; leave out /{target.path}")
+    is_any_revision = "@" not in text
     _forget_changed(catalog)
     return [
         _record(listing)
         for listing in catalog.hub_revisions()
-        if target is None or _is_meant(listing, target)
+        if target is None or _is_meant(listing, target, is_any_revision=is_any_revision)
     ]
 
 
@@ -45,10 +49,10 @@ def _forget_changed(catalog: Catalog) -> None:
             catalog.drop_hub_blob(blob.path)
 
 
-def _is_meant(listing: HubListing, target: HubTarget) -> bool:
+def _is_meant(listing: HubListing, target: HubTarget, *, is_any_revision: bool) -> bool:
     if listing.repo != target.repo:
         return False
-    return target.revision in (DEFAULT_REVISION, listing.commit) or target.revision in listing.refs
+    return is_any_revision or target.revision in (listing.commit, *listing.refs)
 
 
 def _record(listing: HubListing) -> dict[str, Any]:
