@@ -19,8 +19,9 @@ from pathlib import Path
 
 import platformdirs
 
-# The last of each line that is in use: httpx2, httpx and requests underneath.
-VERSIONS = ("2.4.0", "1.33.0", "0.36.2")
+# The last of each line that is in use: httpx2, httpx and requests underneath; and one that training
+# tools pin, from before `hf` and `auth_check`.
+VERSIONS = ("2.4.0", "1.33.0", "0.36.2", "0.24.5")
 MAKE_TIMEOUT_S = 100.0
 FOLDER_VARIABLE = "MIRRORNODE_TEST_ENVIRONMENTS"
 
@@ -40,9 +41,11 @@ class Client:
     def python(self) -> Path:
         return self.folder / "bin" / "python"
 
-    def command(self, name: str) -> Path:
-        """Return a command it brings, such as `hf`."""
-        return self.folder / "bin" / name
+    @property
+    def downloader(self) -> Path:
+        """The command that it brings, under its newest name."""
+        commands = (self.folder / "bin" / name for name in ("hf", "huggingface-cli"))
+        return next(command for command in commands if command.exists())
 
 
 def installed(version: str) -> Client:

@@ -17,23 +17,23 @@ DRIVER = Path(__file__).with_name("driver.py")
 RUN_TIMEOUT_S = 60.0
 MANY = 5100  # more than one page of ours, several of the Hub's
 LARGE_BYTES = 3_000_017
+FILES: Mapping[str, Content] = {
+    "README.md": b"# a model",
+    "config.json": b'{"architectures": []}',
+    "model.safetensors": Blob(LARGE_BYTES, 1),
+    "copy.safetensors": Blob(LARGE_BYTES, 1),
+    "empty.txt": b"",
+    "other.txt": b"other",
+    "sub dir/part 1 +%.bin": Blob(70_000, 2),
+    "sub dir/deeper/\u6a21\u578b.json": b"{}",
+}
 
 Results = Mapping[str, Mapping[str, Any]]
 
 
 def furnish(hub: StandInHub) -> None:
     """Add what the driver's steps ask for."""
-    files: dict[str, Content] = {
-        "README.md": b"# a model",
-        "config.json": b'{"architectures": []}',
-        "model.safetensors": Blob(LARGE_BYTES, 1),
-        "copy.safetensors": Blob(LARGE_BYTES, 1),
-        "empty.txt": b"",
-        "other.txt": b"other",
-        "sub dir/part 1 +%.bin": Blob(70_000, 2),
-        "sub dir/deeper/\u6a21\u578b.json": b"{}",
-    }
-    model = hub.add_model("org/name", files, licence="apache-2.0")
+    model = hub.add_model("org/name", FILES, licence="apache-2.0")
     first = model.sha
     model.tag("v1.0", first)
     model.commit({"config.json": b'{"architectures": ["x"]}'})
