@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from mirrornode.errors import CidMismatch, SourceGone
+from mirrornode.errors import CidMismatch, SourceGone, StoreError
 from mirrornode.mirror.hub.body import HELD_BACK_BYTES
 from mirrornode.mirror.hub.small_file import hub_cid
 from support.hub_origin import ALICE, Blob, StandInHub, running_hub
+from support.hub_parts import damage
 from support.hub_room import HubPeer, hub_file, hub_peer, named, place_of, read_all, sha256_of
 from support.room import Room
 from support.waiting import until
@@ -238,6 +240,57 @@ async def test_restart_goes_on_where_the_node_was(tmp_path: Path, hub: StandInHu
         brought = await one.files.bring(revision, file, "", lambda _: None)
         assert sha256_of(brought.path) == file.sha256
     assert hub.file_bytes_sent(BIG) - before < file.size_bytes - 2 * MIB
+
+
+@pytest.mark.parametrize("path", [BIG, SMALL])
+@pytest.mark.parametrize("harm", ["flipped", "unrecorded", "cut", "gone", "link", "folder"])
+async def test_kept_file_that_was_damaged_is_fetched_anew(
+    tmp_path: Path, hub: StandInHub, path: str, harm: str
+) -> None:
+    right = place_of(hub, NAME, path)
+    async with nodes(tmp_path, "one", "two", hub=hub) as (one, two):
+        revision, file = named(hub, NAME), hub_file(hub, NAME, path)
+        kept = (await one.files.bring(revision, file, "", lambda _: None)).path
+        if harm in ("flipped", "unrecorded"):
+            damage(kept)
+            if harm == "unrecorded":
+                one.peer.catalog.drop_hub_blob(kept)
+        elif harm == "cut":
+            os.truncate(kept, file.size_bytes // 2)
+        else:
+            kept.unlink()
+            if harm == "link":
+                kept.symlink_to(right)
+            elif harm == "folder":
+                kept.mkdir()
+        if harm == "folder":
+            # Not ours to remove: said, not served.
+            with pytest.raises(StoreError):
+                await one.files.bring(revision, file, "", lambda _: None)
+            kept.rmdir()
+        assert await read_all(await one.files.open(revision, file, "")) == right.read_bytes()
+        again = await one.files.bring(revision, file, "", lambda _: None)
+        assert (again.path.read_bytes(), again.path.is_symlink()) == (right.read_bytes(), False)
+        # And it is shared as before.
+        before = hub.file_bytes_sent(path)
+        other = await two.files.bring(revision, file, "", lambda _: None)
+        assert other.path.read_bytes() == right.read_bytes()
+        assert hub.file_bytes_sent(path) == before
+
+
+async def test_kept_file_that_is_found_damaged_when_it_is_to_be_shared_is_fetched_anew(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    hub.add_model("org/secret", {BIG: Blob(3 * MIB, 7)}, private=True)
+    hub.add_model("org/open", {BIG: Blob(3 * MIB, 7)})
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        file, catalog = hub_file(hub, "org/secret", BIG), one.peer.catalog
+        kept = await one.files.bring(named(hub, "org/secret"), file, ALICE, lambda _: None)
+        damage(kept.path, keep_time=True)
+        await one.files.bring(named(hub, "org/open"), file, "", lambda _: None)
+        await until(lambda: not catalog.hub_blob(file.etag))
+        brought = await one.files.bring(named(hub, "org/open"), file, "", lambda _: None)
+        assert sha256_of(brought.path) == file.sha256
 
 
 # -- what is recorded ----------------------------------------------------------------------------

@@ -321,6 +321,7 @@ class HubFiles:
         """
         digests = read_copy(file.etag, blob.path, lambda _: None)
         if digests is None:
+            self._ports.catalog.drop_hub_blob(blob.path)  # whoever asks next gets it anew
             raise StoreError(f"{blob.path} is not what it was when it was fetched")
         publish_copy(self._ports.catalog, file.etag, blob.path, digests, is_managed=blob.is_managed)
 
