@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from mirrornode.errors import LicenceRefused, OriginAway
 from mirrornode.gateway.hub_api import MAX_BODY_BYTES, MAX_PATHS, PAGE_RECORDS
 from mirrornode.sources.asking_chain import HEADER
 from mirrornode.sources.hub_origin import OriginAnswer
@@ -339,3 +340,37 @@ async def test_question_when_it_came_from_this_node_then_508_and_nobody_is_asked
         assert (hub.passed, hub.opened) == ([], [])
         async with http.get(url + API, headers={HEADER: other}) as answer:
             assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/models/org/gated", "/api/models/org/gated/revision/main",
+     "/api/models/org/gated/revision/main?blobs=true", "/api/models/org/gated?expand=likes",
+     "/api/models/org/gated/tree/main?recursive=true", "/api/models/org/gated/tree/main?expand=1",
+     "/api/models/org/gated/refs", "/api/models/org/gated/commits/main",
+     "/api/models/org/gated/auth-check", "/org/gated/resolve/main/w.bin",
+     "/org/gated/raw/main/w.bin"],
+)  # fmt: skip
+async def test_licence_when_it_is_not_for_this_node_then_403_with_the_reason_on_all_routes(
+    hub: FakeHub, call: Caller, path: str
+) -> None:
+    hub.granted.add("hf_alice")
+    hub.repos["model", "org/gated"].licence = "llama3"
+    hub.refused_licences, hub.refusal = {"llama3"}, LicenceRefused("llama3 is denied here")
+    status, said, headers = await call.get(path, "hf_alice")
+    assert (status, headers["X-Error-Code"]) == (403, "GatedRepo")
+    assert headers["X-Error-Message"] == said["error"] == "llama3 is denied here"
+    where = "/api/models/org/gated/paths-info/main"
+    status, _, headers = await call.post(where, json={"paths": ["w.bin"]})
+    assert (status, headers["X-Error-Message"]) == (403, "llama3 is denied here")
+    assert hub.passed == []
+
+
+async def test_licence_when_the_repo_is_not_known_then_the_answers_are_as_without_rules(
+    hub: FakeHub, call: Caller
+) -> None:
+    hub.refused_licences, hub.refusal = {"llama3"}, LicenceRefused("llama3 is denied here")
+    assert (await call.get("/api/models/org/none"))[0] == 401
+    hub.fault = OriginAway("away")
+    hub.answers[f"{API}/refs"] = answer_of({"branches": []})
+    assert (await call.get(f"{API}/refs"))[:2] == (200, {"branches": []})

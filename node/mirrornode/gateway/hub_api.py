@@ -7,6 +7,7 @@ knows (accounts, commit titles, security scans) is passed on to it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections import OrderedDict
@@ -64,7 +65,18 @@ class HubApiFace:
             TimeoutError: Not until the deadline.
         """
         async with asyncio.timeout_at(asked.deadline):
+            if self._ports.has_licence_rules:
+                await self._check_licence(asked)
             return await self._answers[asked.hub.kind](asked)
+
+    async def _check_licence(self, asked: Asked) -> None:
+        """Refuse, at the first question already, a repo whose files this node would refuse.
+
+        What is not known of a repo is for the answer itself to tell.
+        """
+        with contextlib.suppress(HubRefusal, OriginAway):
+            named = await self._ports.names.resolve(asked.repo, asked.revision, asked.token)
+            self._ports.check_licence(named)
 
     async def _info(self, asked: Asked) -> web.Response:
         if asked.request.query.keys() - {"blobs"}:

@@ -89,6 +89,7 @@ class HubPorts:
 
     Attributes:
         check_licence: Raises `LicenceRefused` when the files of this repo are not for this node.
+        has_licence_rules: Whether it ever does.
         note_sent: Told the bytes of files as they go out.
     """
 
@@ -96,4 +97,5 @@ class HubPorts:
     access: Access
     files: Files
     check_licence: Callable[[Named], None]
+    has_licence_rules: bool = True
     note_sent: Callable[[int], None] = lambda _: None

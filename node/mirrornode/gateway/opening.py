@@ -69,8 +69,11 @@ async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str
         raise
     hub = parts.hub
     check = functools.partial(check_licence, hub.settings)
+    has_rules = bool(hub.settings.licence_allow or hub.settings.licence_deny)
     note_sent = functools.partial(uploads.note_sent, face=HUB_ENDPOINT)
-    ports = HubPorts(hub.names, hub.access, hub.files, check, note_sent)
+    ports = HubPorts(
+        hub.names, hub.access, hub.files, check, note_sent=note_sent, has_licence_rules=has_rules
+    )
     endpoint = HubEndpoint(ports, hub.own_name, prefix=config.gateway.hub_prefix)
     own = OwnContent(parts.shelf, gateway_addresses(sock))
     app = make_gateway(

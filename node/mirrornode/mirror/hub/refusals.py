@@ -60,6 +60,8 @@ def refusal(
         text = f"{host} knows no such entry: {subject}"
     elif code == GATED:
         text = f"{repo or subject} is gated: {host} has not let this user in; ask for access there"
+        if said := one_line(message):
+            text += f"; it says: {said}"
     else:
         said = one_line(message) or f"status {status}"
         text = f"{host} refused {subject}: {said}"
