@@ -1,4 +1,4 @@
-"""Content of the Hub in files that others made: taken as ours only after it was hashed.
+"""What is recorded of a file with content of the Hub, and when one that others made counts.
 
 A file is hashed once; as long as its stamp stays, it counts. What does not match its name is never
 used. What an open repo vouches for is recorded as a shared file, from the same reading.
@@ -15,6 +15,7 @@ from mirrornode.content.recipe import UNIXFS_V1_2025
 from mirrornode.errors import StoreError
 from mirrornode.events import AddProgress
 from mirrornode.mirror.hub.placing import is_same_file
+from mirrornode.mirror.record import UNKNOWN_PROFILE, whole_sha256
 from mirrornode.store.announcements import sha256_multihash
 from mirrornode.store.files import profile_key
 from mirrornode.store.hashing import BytesRead, FileDigests, hash_file
@@ -23,8 +24,11 @@ from mirrornode.store.stamps import look
 
 if TYPE_CHECKING:
     from mirrornode.events import Event
+    from mirrornode.mirror.hub.bringing import Arrived
     from mirrornode.store.catalog import Catalog
     from mirrornode.store.hub_records import HubBlob
+    from mirrornode.store.stamps import FileStamp
+    from mirrornode.wire.hub import HubFile
 
 TOLD_EVERY_BYTES = 64 << 20
 
@@ -96,6 +100,42 @@ def publish_copy(
         ),
     )
     catalog.put_hub_blob(etag, path, digests.stamp, is_open=True, is_managed=is_managed)
+
+
+def record_of(file: HubFile, arrived: Arrived, stamp: FileStamp) -> FileRecord:
+    """Return what is to be recorded of a file that came and was right."""
+    sha256 = bytes.fromhex(file.sha256) if file.sha256 else None
+    git_sha1 = None if file.sha256 else bytes.fromhex(file.git_oid)
+    file_map = arrived.file_map
+    if file_map is not None:
+        return FileRecord(
+            path=arrived.path,
+            stamp=stamp,
+            cid=file_map.root,
+            leaf_form=file_map.leaf_form,
+            multihashes=file_map.multihashes,
+            lengths=file_map.lengths,
+            starts=file_map.starts,
+            profile=UNKNOWN_PROFILE,
+            sha256=sha256 or whole_sha256(file_map.root, file_map.leaf_form, file_map.leaves),
+            git_sha1=git_sha1,
+            is_managed=True,
+            blocks=file_map.inner,
+        )
+    dag = build_file_dag(arrived.digests.multihashes, arrived.digests.lengths, UNIXFS_V1_2025)
+    return FileRecord(
+        path=arrived.path,
+        stamp=stamp,
+        cid=dag.root,
+        leaf_form=UNIXFS_V1_2025.leaf_form,
+        multihashes=arrived.digests.multihashes,
+        lengths=arrived.digests.lengths,
+        profile=profile_key(UNIXFS_V1_2025),
+        sha256=sha256,
+        git_sha1=git_sha1,
+        is_managed=True,
+        blocks=dag.inner,
+    )
 
 
 def share_record(catalog: Catalog, record: FileRecord) -> None:

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirrornode.content.file_dag import build_file_dag
-from mirrornode.content.recipe import UNIXFS_V1_2025
 from mirrornode.errors import (
     FileChanged,
     MirrorError,
@@ -28,16 +26,16 @@ from mirrornode.errors import (
 )
 from mirrornode.mirror.hub.body import HubBody, again
 from mirrornode.mirror.hub.bringing import Arrived, Attempt, Bringing
-from mirrornode.mirror.hub.cached import adopt, publish_copy, read_copy, share_record
-from mirrornode.mirror.hub.small_file import SMALL_FILE_BYTES, bring_small, hub_cid
-from mirrornode.mirror.record import UNKNOWN_PROFILE, whole_sha256
-from mirrornode.store.files import profile_key
+from mirrornode.mirror.hub.cached import adopt, publish_copy, read_copy, record_of, share_record
+from mirrornode.mirror.hub.small_file import (
+    SMALL_FILE_BYTES,
+    bring_small,
+    hub_cid,
+    write_small,
+)
 from mirrornode.store.home import HUB_NAME
 from mirrornode.store.hub_records import HubBlob
-from mirrornode.store.records import FileRecord
 from mirrornode.store.stamps import FileStamp, look
-from mirrornode.transfer.outputs import write_error
-from mirrornode.transfer.space import check_space
 from mirrornode.wire.hub import HubTarget
 
 if TYPE_CHECKING:
@@ -420,7 +418,7 @@ class HubFiles:
             )
             if small.content:
                 sharing.bytes_by_source = {small.source_id: len(small.content)}
-            await asyncio.to_thread(_write_small, output, small.content)
+            await asyncio.to_thread(write_small, output, small.content)
             await asyncio.to_thread(self._keep_small, file, output, sharing.is_open)
 
     @asynccontextmanager
@@ -454,7 +452,7 @@ class HubFiles:
         """Record a file that has come. Blocking."""
         stamp = FileStamp.of(arrived.path)
         if is_open:
-            share_record(self._ports.catalog, _record_of(file, arrived, stamp))
+            share_record(self._ports.catalog, record_of(file, arrived, stamp))
         self._ports.catalog.put_hub_blob(
             file.etag, arrived.path, stamp, is_open=is_open, is_managed=True
         )
@@ -489,53 +487,3 @@ async def open_hub_files(
         yield files
     finally:
         await files.close()
-
-
-def _record_of(file: HubFile, arrived: Arrived, stamp: FileStamp) -> FileRecord:
-    sha256 = bytes.fromhex(file.sha256) if file.sha256 else None
-    git_sha1 = None if file.sha256 else bytes.fromhex(file.git_oid)
-    file_map = arrived.file_map
-    if file_map is not None:
-        return FileRecord(
-            path=arrived.path,
-            stamp=stamp,
-            cid=file_map.root,
-            leaf_form=file_map.leaf_form,
-            multihashes=file_map.multihashes,
-            lengths=file_map.lengths,
-            starts=file_map.starts,
-            profile=UNKNOWN_PROFILE,
-            sha256=sha256 or whole_sha256(file_map.root, file_map.leaf_form, file_map.leaves),
-            git_sha1=git_sha1,
-            is_managed=True,
-            blocks=file_map.inner,
-        )
-    dag = build_file_dag(arrived.digests.multihashes, arrived.digests.lengths, UNIXFS_V1_2025)
-    return FileRecord(
-        path=arrived.path,
-        stamp=stamp,
-        cid=dag.root,
-        leaf_form=UNIXFS_V1_2025.leaf_form,
-        multihashes=arrived.digests.multihashes,
-        lengths=arrived.digests.lengths,
-        profile=profile_key(UNIXFS_V1_2025),
-        sha256=sha256,
-        git_sha1=git_sha1,
-        is_managed=True,
-        blocks=dag.inner,
-    )
-
-
-def _write_small(path: Path, content: bytes) -> None:
-    """Write a verified file so that it is there whole or not at all, also after a power cut."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        check_space(path, len(content))
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
-    except OSError as exc:
-        raise write_error(exc, path, len(content)) from exc

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirrornode.content.cid import Cid
@@ -28,6 +30,8 @@ from mirrornode.events import SourceState
 from mirrornode.mirror.block_loader import BlockLoader
 from mirrornode.sources.peer import PeerSource
 from mirrornode.transfer.manifest import ManifestFile
+from mirrornode.transfer.outputs import write_error
+from mirrornode.transfer.space import check_space
 from mirrornode.transfer.worker import WRONG_BYTES
 from mirrornode.wire.hub import new_git_blob_sha1
 
@@ -156,3 +160,18 @@ def _from_origin(origin: HubFileSource, file: HubFile, recording: Recording) -> 
         recording.note(part, [replace(state, busy_s=time.monotonic() - began)])
         recording.settle(part)
     return bytes(content)
+
+
+def write_small(path: Path, content: bytes) -> None:
+    """Write a verified file so that it is there whole or not at all, also after a power cut."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_space(path, len(content))
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    except OSError as exc:
+        raise write_error(exc, path, len(content)) from exc
