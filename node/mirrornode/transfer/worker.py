@@ -25,6 +25,7 @@ from mirrornode.errors import (
     SourceRefused,
     StoreError,
 )
+from mirrornode.sources.asking_chain import LOOP_STATUS
 from mirrornode.sources.ports import PacedLane, TimedLane
 
 if TYPE_CHECKING:
@@ -250,4 +251,6 @@ class LaneWorker(threading.Thread):
 def _may_pass(refusal: SourceRefused) -> bool:
     """Tell whether a source that said no may say yes later: overload, and whoever says when."""
     status = refusal.status
+    if status == LOOP_STATUS:
+        return False
     return status in PASSING_STATUSES or status >= 500 or refusal.retry_after_s is not None

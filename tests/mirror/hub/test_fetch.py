@@ -15,6 +15,7 @@ from mirrornode.mirror.hub.body import HELD_BACK_BYTES
 from mirrornode.mirror.hub.small_file import hub_cid
 from support.hub_origin import ALICE, Blob, StandInHub, running_hub
 from support.hub_parts import damage
+from support.hub_repos import Content
 from support.hub_room import HubPeer, hub_file, hub_peer, named, place_of, read_all, sha256_of
 from support.room import Room
 from support.waiting import until
@@ -146,6 +147,22 @@ async def test_second_origin_mends_what_the_first_sent_wrong(tmp_path: Path) -> 
             assert sha256_of(brought.path) == file.sha256
             assert "wrong bytes" in " ".join(brought.bad_sources.values())
             assert all(honest.host in source for source in brought.bytes_by_source)
+
+
+@pytest.mark.parametrize(("path", "status"), [(BIG, 404), (BIG, 508), (SMALL, 508)])
+async def test_second_origin_delivers_what_the_first_does_not(
+    tmp_path: Path, path: str, status: int
+) -> None:
+    files: dict[str, Content] = {BIG: Blob(5 * MIB, 3), SMALL: b"{}"}
+    with running_hub() as lame, running_hub() as sound:
+        lame.add_model(NAME, files)
+        sound.add_model(NAME, files)
+        lame.refuse(status, match=path)
+        async with Room(tmp_path).node("one") as peer, hub_peer(peer, lame, sound) as one:
+            file = hub_file(lame, NAME, path)
+            brought = await one.files.bring(named(lame, NAME), file, "", lambda _: None)
+            assert brought.path.read_bytes() == place_of(lame, NAME, path).read_bytes()
+            assert all(sound.host in source for source in brought.bytes_by_source)
 
 
 async def test_cut_connections_are_resumed_without_fetching_twice(

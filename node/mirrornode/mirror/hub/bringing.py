@@ -67,8 +67,8 @@ MAX_ATTEMPTS = 4
 # What the network of a team brings: while peers deliver that much, the origin is left alone.
 ENOUGH_BYTES_PER_S = 10 << 20
 LOOK_AT_RATE_S = 2.0
-FOLLOW_SILENCE_S = 8.0  # who is read along from brings nothing: the origin is asked instead
-FOLLOW_HOPELESS_S = 0.5
+OTHERS_SILENCE_S = 8.0  # who delivers alone brings nothing, and somebody else can be asked
+ALONE_HOPELESS_S = 0.5  # after the only source has said that it lacks the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,30 +299,37 @@ class Bringing:
                 lanes=1,  # its bytes come in order, from one end of the file
             )
             try:
-                return await self._from_alone(attempt, source, FOLLOW_SILENCE_S, FOLLOW_HOPELESS_S)
+                return await self._from_alone(attempt, source, OTHERS_SILENCE_S)
             except SourceError as exc:
                 log.info("reading along ended peer=%s reason=%s", leader.peer_id, exc)
             self._claim = self._ports.active.claims.begin(self._cid, self.file.size_bytes)
         return None
 
     async def _from_origin(self, attempt: Attempt) -> Arrived:
-        origin = self._origins[0]
-        try:
-            return await self._from_alone(attempt, origin, SILENCE_S, HOPELESS_S)
-        except CidMismatch:
-            if not self._is_mixed:
+        while True:
+            origin = self._origins[0]
+            try:
+                silence_s = SILENCE_S if len(self._origins) == 1 else OTHERS_SILENCE_S
+                return await self._from_alone(attempt, origin, silence_s)
+            except CidMismatch:
+                if not self._is_mixed:
+                    self._origins.remove(origin)
+                    self.bad_sources[origin.source_id] = WRONG_BYTES
+                    self._recording.blame(origin.source_id, WRONG_BYTES)
+                raise
+            except SourceError as exc:
+                if len(self._origins) == 1:
+                    raise
+                log.info("on to the next origin after=%s reason=%s", origin.source_id, exc)
                 self._origins.remove(origin)
-                self.bad_sources[origin.source_id] = WRONG_BYTES
-                self._recording.blame(origin.source_id, WRONG_BYTES)
-            raise
+                # What it sent is kept, so that the next one is not the author of all.
+                self._is_mixed = True
 
-    async def _from_alone(
-        self, attempt: Attempt, source: Source, silence_s: float, hopeless_s: float
-    ) -> Arrived:
+    async def _from_alone(self, attempt: Attempt, source: Source, silence_s: float) -> Arrived:
         """Bring the file from one source; only its whole hash can tell whether it is right."""
         file_map = unhashed_map(self._cid, self.file.size_bytes)
         manifest = make_manifest(self._cid, [TreeEntry("", "file", self._cid, file_map, "")])
-        transfer = self._transfer(attempt, manifest, with_leaves=True, hopeless_s=hopeless_s)
+        transfer = self._transfer(attempt, manifest, with_leaves=True, hopeless_s=ALONE_HOPELESS_S)
         async with transfer as (session, follower):
             if self._claim is not None:
                 self._claim.arrival = attempt
