@@ -26,10 +26,12 @@ async def echo(peer_id: str, request: bytes) -> bytes:
 
 
 async def linked(opened: Opener, protocol: str = "/echo") -> tuple[Swarm, Swarm]:
-    """Return a client and a server that answers `protocol`, connected to each other."""
+    """Return a client and a server that answers `protocol`; both know of their connection."""
     client, server = await opened(), await opened()
     server.serve(protocol, echo)
+    known = next_peer(server, lambda link: link.peer_id == client.peer_id)
     await client.dial(server.peer_id, server.addresses())
+    await known
     return client, server
 
 
