@@ -84,6 +84,11 @@ class GatewayConfig:
 
     address: str = ""  # "host:port"; empty means 127.0.0.1:8090, or a free port when that is taken
     hub_prefix: str = ""  # path below which HF_ENDPOINT lies, such as "/hub"; empty means the top
+    allow: tuple[str, ...] = ()  # networks that may read, "10.0.0.0/8"; with no token either: all
+    tokens: tuple[str, ...] = ()  # who else may read: "NAME:SHA256" of each token, in hex
+    token_file: str = ""  # more of them, one a line; relative to the home; empty: no file
+    trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For, -Proto and -Host are believed
+    names: tuple[str, ...] = ()  # host names it is reached under, besides localhost and addresses
 
 
 @dataclass(frozen=True, slots=True)

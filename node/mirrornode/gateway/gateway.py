@@ -1,17 +1,17 @@
 """The gateway: plain HTTP for tools on this machine: content by CID, who has it, the Hub endpoint.
 
-Loopback by default. The Host header is checked, so that a web page in a browser cannot reach it
-under a name of its own (DNS rebinding).
+Loopback by default. Who may ask is up to `gateway.access`, which also checks the Host header, so
+that a web page in a browser cannot reach it under a name of its own (DNS rebinding).
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from mirrornode.gateway.access import GatewayAccess, guard
 from mirrornode.gateway.door import ANSWER, RETRY_AFTER_S, Door
 from mirrornode.gateway.health import PATHS as HEALTH_PATHS
 from mirrornode.gateway.health import HealthRoutes
@@ -44,6 +44,7 @@ def make_gateway(
     recorder: Recorder | None = None,
     door: Door | None = None,
     health: HealthRoutes | None = None,
+    access: GatewayAccess | None = None,
 ) -> web.Application:
     """Return the gateway's application.
 
@@ -54,14 +55,8 @@ def make_gateway(
         recorder: Counts what was asked for, and whether it was here.
         door: Tells when new requests are to be turned away; None for never.
         health: Answers supervisors; None for one that looks at the door only.
+        access: Who may ask; None: everybody.
     """
-
-    @web.middleware
-    async def known_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-        name = _host_name(request.host).lower()
-        if name != "localhost" and name != host.lower() and not _is_address(name):
-            raise web.HTTPForbidden(text="this name does not belong to the gateway")
-        return await handler(request)
 
     entrance = door or Door()
 
@@ -77,7 +72,8 @@ def make_gateway(
         with entrance.inside(ANSWER):
             return await handler(request)
 
-    app = web.Application(middlewares=[known_host_only, counted], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[counted], client_max_size=MAX_BODY_BYTES)
+    guard(app, access or GatewayAccess(host=host))
     # At the top, the endpoint of the Hub has paths of its own below ours.
     otherwise = hub.answer if hub is not None and not hub.prefix else None
     IpfsRoutes(shelf, uploads, names, otherwise=otherwise, recorder=recorder).add_to(app)
@@ -91,19 +87,3 @@ def make_gateway(
     if hub is not None:
         hub.add_to(app)
     return app
-
-
-def _host_name(host: str) -> str:
-    """Return the name of a Host header, without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0].removeprefix("[")
-    return host.rpartition(":")[0] if host.count(":") == 1 else host
-
-
-def _is_address(name: str) -> bool:
-    """Tell whether a Host is an IP address: no page can make a browser send that for its own."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirrornode.errors import MirrorError
+from mirrornode.gateway.access import ACCESS
+from mirrornode.gateway.credentials import userinfo_of
 from mirrornode.gateway.hub_api import MAX_BODY_BYTES, HubApiFace, passed_on
-from mirrornode.gateway.hub_asked import Asked, token_of
+from mirrornode.gateway.hub_asked import Asked
 from mirrornode.gateway.hub_errors import refusal, refuse
 from mirrornode.gateway.hub_files import HubFileFace
 from mirrornode.sources.asking_chain import (
@@ -87,8 +89,9 @@ class HubEndpoint:
         if hub is None or kind in _NOT_SERVED:
             return refusal(404, "this node serves nothing under this path")
         target = f"{path}?{query}" if query else path
-        base = f"{request.scheme}://{request.host}{self.prefix}"
-        token = token_of(request)
+        userinfo = userinfo_of(request.headers.get("Authorization", ""))
+        base = f"{request.scheme}://{userinfo}{request.host}{self.prefix}"
+        token = request.app[ACCESS].origin_token(request)
         try:
             if hub.repo is None:
                 async with asyncio.timeout_at(deadline):

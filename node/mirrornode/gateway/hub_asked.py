@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from mirrornode.wire.hub import Repo
 
-MAX_TOKEN_LETTERS = 4096
 _TRUE = frozenset({"true", "1"})
 
 
@@ -53,10 +52,3 @@ class Asked:
 def is_true(value: object) -> bool:
     """Tell whether a field of a query, form or JSON object says yes."""
     return value is True or (isinstance(value, str) and value.lower() in _TRUE)
-
-
-def token_of(request: web.Request) -> str:
-    """Return the bearer a request shows, "" for none or another kind."""
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    token = token.strip()
-    return token if kind.lower() == "bearer" and len(token) <= MAX_TOKEN_LETTERS else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from mirrornode.config import DEFAULT_GATEWAY_PORT
 from mirrornode.errors import ConfigError
+from mirrornode.gateway.access import GatewayAccess, load_or_create_token
+from mirrornode.gateway.credentials import parse_address as parse_ip
 from mirrornode.gateway.gateway import make_gateway
 from mirrornode.gateway.health import HealthRoutes
 from mirrornode.gateway.hub import HubEndpoint
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from mirrornode.mirror.ipns import NameResolver
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.swarm.node import Swarm
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str
     address = parse_address(
         config.gateway.address, "gateway.address", "127.0.0.1", DEFAULT_GATEWAY_PORT
     )
+    access = _open_access(config, address.host)
     sock = bind(address, "gateway.address")
     try:
         _refuse_own_address(config, sock.getsockname())
@@ -88,6 +94,7 @@ async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str
         ipns=IpnsRoutes(parts.names, allow_puts=config.ipns.allow_puts),
         metrics=Metrics(numbers),
         recorder=numbers.recorder,
+        access=access,
     )
     async with listening(app, sock) as port:
         host = f"[{address.host}]" if ":" in address.host else address.host
@@ -112,3 +119,14 @@ def _refuse_own_address(config: Config, place: Sequence[object]) -> None:
                 "node gets what it lacks, such as https://huggingface.co",
                 key="origin.url",
             )
+
+
+def _open_access(config: Config, host: str) -> GatewayAccess:
+    """Return who may ask, out of the settings and the node's own token, made at its first start."""
+    access = GatewayAccess(
+        config.gateway, home=config.home, host=host, own_token=load_or_create_token(config.home)
+    )
+    ip = parse_ip(host)
+    if not access.is_restricted and host != "localhost" and (ip is None or not ip.is_loopback):
+        log.warning("gateway open to everybody who reaches it: see gateway.allow, gateway.tokens")
+    return access
