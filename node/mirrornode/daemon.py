@@ -55,6 +55,7 @@ from mirrornode.mirror.ipns_publish import list_publications
 from mirrornode.mirror.keep_loop import Keeping, open_keeping
 from mirrornode.mirror.recording import open_recorder
 from mirrornode.mirror.shelf import Shelf
+from mirrornode.private_log import withholding
 from mirrornode.routing.announcing import Announcing
 from mirrornode.routing.delegated import DelegatedRouters
 from mirrornode.routing.find import Finder
@@ -175,7 +176,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_home(config.home))
-        catalog = stack.enter_context(open_catalog(config.home))
+        catalog = stack.enter_context(open_catalog(config.home, keeps_requests=config.log.requests))
         active = ActiveTransfers()
         shelf = Shelf(catalog, active)
         identity = load_or_create_identity(config.home / IDENTITY_NAME)
@@ -284,6 +285,18 @@ async def serve(
         HomeLocked: Another process owns this home.
         ConfigError: An address cannot be used.
     """
+    kept_out = contextlib.nullcontext() if config.log.requests else withholding()
+    with kept_out:
+        await _serve_node(config, ready, stop, at_once or asyncio.Event(), tell)
+
+
+async def _serve_node(
+    config: Config,
+    ready: Callable[[dict[str, Any]], None],
+    stop: asyncio.Event,
+    at_once: asyncio.Event,
+    tell: Callable[[str], None],
+) -> None:
     async with open_node(config) as node:
         sharing = asyncio.create_task(_share(node))
         sharing.add_done_callback(functools.partial(_note_share_end, node.door))
@@ -299,7 +312,7 @@ async def serve(
             node.downloads,
             node.discovery.aclose,
             limit_s=config.service.drain_s,
-            at_once=at_once or asyncio.Event(),
+            at_once=at_once,
             tell=tell,
         )
 

@@ -92,8 +92,11 @@ class Catalog(
         self._database.close()
 
 
-def open_catalog(home: Path) -> Catalog:
+def open_catalog(home: Path, *, keeps_requests: bool = True) -> Catalog:
     """Open the catalog of a home, both made when missing.
+
+    Args:
+        keeps_requests: False: what clients ask for never reaches the disk.
 
     Raises:
         CatalogUnusable: Damaged, or written by a newer version.
@@ -102,7 +105,7 @@ def open_catalog(home: Path) -> Catalog:
     """
     home = home.absolute()
     make_home(home)
-    return Catalog(home, Database(home / CATALOG_NAME))
+    return Catalog(home, Database(home / CATALOG_NAME, keeps_requests=keeps_requests))
 
 
 def refresh_states(catalog: Catalog) -> None:

@@ -1,7 +1,8 @@
 """Connections to the catalog's SQLite file, and SQLite's errors in our words.
 
 One connection writes, guarded by a lock; readers have their own from a small pool and see the last
-committed state while a write is under way (WAL). No SQL of the tables is here.
+committed state while a write is under way (WAL). A database that keeps no requests has some tables
+in memory, where one connection alone sees them: readers wait for it. No SQL of the tables is here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mirrornode.errors import CatalogUnusable, DiskFull, HomeLocked, MirrorError, PathRefused
+from mirrornode.store.forgetting import keep_in_memory, keep_pinned, overwrite_freed
 from mirrornode.store.schema import migrate
 
 BUSY_TIMEOUT_MS = 10_000  # how long we wait for another process's write; ours last well under 1 s
@@ -32,8 +34,12 @@ _REFUSED = {
 class Database:
     """The open catalog file; safe to use from any thread. Close it when done."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keeps_requests: bool = True) -> None:
         """Open `path`, which is made when missing, and bring it to the newest format.
+
+        Args:
+            keeps_requests: False: what clients ask for is never written, see `store.forgetting`,
+                and what there was of it is deleted.
 
         Raises:
             CatalogUnusable: Damaged, written by a newer version, or some other program's.
@@ -42,7 +48,9 @@ class Database:
         """
         self._path = path
         self._closed = False
-        self._write_lock = threading.Lock()  # guards _writer
+        self._write_lock = threading.RLock()  # guards _writer; its holder may read
+        self._keeps_requests = keeps_requests
+        self._is_pinned_changed = False
         self._pool_lock = threading.Lock()  # guards _idle and _closed
         self._idle: list[sqlite3.Connection] = []
         with self._translated():
@@ -50,6 +58,8 @@ class Database:
             try:
                 self._writer.execute("PRAGMA journal_mode = WAL").fetchone()
                 migrate(self._writer)
+                if not keeps_requests and keep_in_memory(self._writer, self._note_change):
+                    overwrite_freed(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
@@ -70,6 +80,12 @@ class Database:
         Raises:
             CatalogUnusable: The file turned out to be damaged, or the catalog is closed.
         """
+        if not self._keeps_requests:
+            with self._translated(), self._write_lock:
+                if self._closed:
+                    raise CatalogUnusable("the catalog is closed")
+                yield self._writer
+            return
         with self._translated():
             connection = self._take_reader()
             try:
@@ -99,7 +115,10 @@ class Database:
                 self._writer.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._writer
+                    if self._is_pinned_changed:
+                        keep_pinned(self._writer)
                     self._writer.execute("COMMIT")
+                    self._is_pinned_changed = False
                 except BaseException:
                     if self._writer.in_transaction:
                         self._writer.execute("ROLLBACK")
@@ -107,6 +126,18 @@ class Database:
             finally:
                 if durable:
                     self._writer.execute("PRAGMA synchronous = NORMAL")
+
+    def overwrite_freed(self) -> None:
+        """Leave nothing of deleted rows on the disk; slow.
+
+        Raises:
+            MirrorError: As `write`.
+        """
+        with self._translated(), self._write_lock:
+            overwrite_freed(self._writer)
+
+    def _note_change(self) -> None:
+        self._is_pinned_changed = True
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -88,8 +88,9 @@ class HistoryTable:
             )
 
     def anonymise_history(self) -> None:
-        """Take out of all records what tells who was asked for what."""
+        """Take out of all records what tells who was asked for what, and off the disk."""
         with self._database.write() as connection:
+            before = connection.total_changes
             connection.execute(
                 """UPDATE downloads SET target = '', root = '', reason = ''
                    WHERE target != '' OR root != '' OR reason != ''"""
@@ -98,6 +99,9 @@ class HistoryTable:
                 """UPDATE download_sources SET source_id = '', reason = ''
                    WHERE source_id != '' OR reason != ''"""
             )
+            is_changed = connection.total_changes > before
+        if is_changed:
+            self._database.overwrite_freed()
 
     def downloads(
         self, *, since: float = 0.0, after: int = 0, only_failed: bool = False, limit: int = 100
