@@ -94,7 +94,7 @@ async def test_info_when_asked_then_id_commit_and_all_files(
     assert (status, info["id"], info["sha"]) == (200, name, repo.sha)
     assert [s["rfilename"] for s in info["siblings"]] == list(repo.commits[repo.sha].files)
     assert headers["X-Repo-Commit"] == repo.sha
-    assert headers["Cache-Control"] == "no-cache"
+    assert headers["Cache-Control"] == "public, max-age=10"
 
 
 async def test_revision_when_its_name_has_a_slash_then_found(hub: FakeHub, call: Caller) -> None:
@@ -148,7 +148,7 @@ async def test_gated_repo_when_not_granted_then_listed_but_not_admitted(
 ) -> None:
     status, info, headers = await call.get("/api/models/org/gated")
     assert (status, info["gated"]) == (200, "manual")
-    assert headers["Cache-Control"] == "no-cache"
+    assert headers["Cache-Control"] == "private, no-store"
     status, _, headers = await call.get("/api/models/org/gated/auth-check", "hf_bob")
     assert (status, headers["X-Error-Code"]) == (403, "GatedRepo")
     hub.granted.add("hf_alice")

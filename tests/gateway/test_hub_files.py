@@ -80,7 +80,7 @@ async def test_head_when_the_file_is_in_lfs_then_all_that_clients_need(
     assert headers["Content-Length"] == headers["X-Linked-Size"] == "300000"
     assert headers["X-Repo-Commit"] == repo.sha
     assert headers["Accept-Ranges"] == "bytes"
-    assert headers["Cache-Control"] == "no-cache"
+    assert headers["Cache-Control"] == "public, max-age=10"
     assert 'filename="model.safetensors"' in headers["Content-Disposition"]
     assert "Content-Encoding" not in headers
     assert not hub.opened  # nothing is fetched for a HEAD
@@ -218,7 +218,7 @@ async def test_gated_file_when_granted_then_served_and_kept_out_of_shared_caches
     alice = {"Authorization": "bearer  hf_alice"}
     async with http.get(f"{url}/org/gated/resolve/{sha}/w.bin", headers=alice) as answer:
         assert await answer.read() == b"secret"
-        assert answer.headers["Cache-Control"].startswith("private,")
+        assert answer.headers["Cache-Control"] == "private, no-store"
         assert answer.headers["Vary"] == "Authorization"
         assert "licence llama3" in answer.headers["X-HF-Warning"]
 

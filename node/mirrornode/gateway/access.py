@@ -224,7 +224,8 @@ ACCESS: Final = web.AppKey("access", GatewayAccess)
 def guard(app: web.Application, access: GatewayAccess) -> None:
     """Have an application answer only those who may read; its first middleware from then on.
 
-    Answers to requests that show a token or session are kept by no cache, whatever they say.
+    Answers to requests that show a token or session are kept by no cache, whatever they say, nor
+    are those that do not say how long they are good for.
     """
 
     @web.middleware
@@ -240,6 +241,8 @@ def guard(app: web.Application, access: GatewayAccess) -> None:
         if access.is_personal(request):
             response.headers["Cache-Control"] = PRIVATE
             response.headers.popall("Expires", None)
+        elif "Cache-Control" not in response.headers:
+            response.headers["Cache-Control"] = "no-store"  # no cache may guess
 
     app[ACCESS] = access
     app.middlewares.insert(0, guarded)

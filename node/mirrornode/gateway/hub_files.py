@@ -18,7 +18,13 @@ from aiohttp import web
 
 from mirrornode.errors import FileChanged, HubNotFound, MirrorError, OriginAway, SourceError
 from mirrornode.gateway.hub_errors import ENTRY_NOT_FOUND, refusal
-from mirrornode.gateway.hub_headers import file_headers, is_known, may_tell_size
+from mirrornode.gateway.hub_headers import (
+    CACHE_NEVER,
+    MAX_TOLD_BYTES,
+    file_headers,
+    is_known,
+    may_tell_size,
+)
 from mirrornode.gateway.sending import send_run
 from mirrornode.store.stamps import CHANGED, FileStamp
 from mirrornode.wire.hub import HubFile, lfs_pointer
@@ -205,6 +211,8 @@ def _head(request: web.Request, file: HubFile, headers: CIMultiDict[str]) -> web
         headers["Content-Length"] = str(file.size_bytes)
         if file.sha256:
             headers["X-Linked-Size"] = str(file.size_bytes)
+    if file.size_bytes > MAX_TOLD_BYTES:
+        headers["Cache-Control"] = CACHE_NEVER  # the answer is not the same for every client
     return web.Response(headers=headers)
 
 

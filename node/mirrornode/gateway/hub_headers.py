@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mirrornode.mirror.hub.named import Named
     from mirrornode.wire.hub import HubFile
 
+CACHE_FOREVER = "public, max-age=31536000, immutable"
+CACHE_REF = "public, max-age=10"  # a branch may move; this node itself looks once in `ref_ttl_s`
+CACHE_NEVER = "private, no-store"  # what not everybody may see
+
 # Clients since 0.34 refuse larger files over plain HTTP when they are told the size.
 MAX_TOLD_BYTES = 50_000_000_000
 SIZE_OPTIONAL_SINCE = (1, 31)
@@ -40,13 +44,14 @@ def named_headers(named: Named, *, is_pinned: bool) -> CIMultiDict[str]:
     Args:
         is_pinned: The request named the commit itself, so that its answer never changes.
     """
-    who = "public" if named.is_open else "private"
     headers = CIMultiDict({"X-Repo-Commit": named.commit})
-    # What a peer says of a commit may turn out wrong; what the origin said of it stays.
-    is_fixed = is_pinned and not is_peers_word(named.vouched_by)
-    headers["Cache-Control"] = f"{who}, max-age=31536000, immutable" if is_fixed else "no-cache"
-    if not named.is_open:
+    if not named.is_open:  # what a peer says of a commit may turn out wrong, too
+        headers["Cache-Control"] = CACHE_NEVER
         headers["Vary"] = "Authorization"
+    elif is_pinned:
+        headers["Cache-Control"] = CACHE_FOREVER
+    else:
+        headers["Cache-Control"] = "no-cache" if named.warning else CACHE_REF
     for text in _warnings(named):
         headers.add("X-HF-Warning", header_text(text))
     return headers
