@@ -113,6 +113,9 @@ class HubFileFace:
             if run is not None and body.restarts_ranges and _is_rest(asked.request):
                 # What the client holds of it may be wrong. Given all of it, clients start afresh.
                 run = None
+            if body.restarts_ranges:
+                # A cache would give the rest to who must be given all of it.
+                headers["Cache-Control"] = CACHE_NEVER
             start, stop = run or (0, file.size_bytes)
             whole = body.complete
             try:
