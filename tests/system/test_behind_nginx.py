@@ -82,6 +82,10 @@ class Site:
         finally:
             connection.close()
 
+    def cached_files(self) -> set[Path]:
+        """Return what nginx keeps."""
+        return {path for path in (self.folder / "cache").rglob("*") if path.is_file()}
+
     def served_bytes(self) -> int:
         """Return what the node has sent of files to HTTP clients."""
         text = self.get("/metrics", direct=True).body.decode()
@@ -97,13 +101,17 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One for all tests, each of which has files of its own; the last one kills the node."""
     if NGINX is None:
         pytest.skip("nginx is not installed")
+    tmp_path = tmp_path_factory.mktemp("site")
     with running_hub() as hub, nodes_in(tmp_path) as nodes:
         hub.mode = "redirect"
-        hub.add_model("org/open", {"m.bin": Blob(SIZE, 1), "c.json": b'{"a": 1}'})
+        hub.add_model("org/open", {
+            "m.bin": Blob(SIZE, 1), "wrong.bin": Blob(SIZE, 3), "kept.bin": Blob(MIB, 4),
+            "c.json": b'{"a": 1}'})  # fmt: skip
         hub.add_model("org/gated", {"g.bin": Blob(MIB, 2)}, gated="manual")
         home = nodes.home("node")
         home.mkdir()
@@ -159,7 +167,7 @@ def test_file_of_a_commit_when_a_second_client_asks_then_its_bytes_come_from_ngi
     assert (first.status, first.body == content) == (200, True)
     assert "immutable" in first.headers["cache-control"]
     ranges = ((0, SIZE), (0, 1), (4 * MIB - 1, 4 * MIB + 2), (SIZE - 3, SIZE))
-    sent = 0
+    before, sent = site.served_bytes() - SIZE, 0
     for times in range(2):
         for start, stop in ranges:
             part = site.get(path, headers={"Range": f"bytes={start}-{stop - 1}"})
@@ -167,7 +175,7 @@ def test_file_of_a_commit_when_a_second_client_asks_then_its_bytes_come_from_ngi
             assert part.headers["content-range"] == f"bytes {start}-{stop - 1}/{SIZE}"
             assert (part.headers["x-cache-status"] == "HIT") >= bool(times)
         sent = sent or site.served_bytes()
-    assert sent == 2 * SIZE  # once as a whole, once in slices
+    assert sent - before == 2 * SIZE  # once as a whole, once in slices
     second = site.get(path, headers={"User-Agent": "another", "Authorization": "Bearer hf_x"})
     assert (second.status, second.body == content) == (200, True)
     assert second.headers["x-repo-commit"] == repo.sha
@@ -178,24 +186,21 @@ def test_file_of_a_commit_when_a_second_client_asks_then_its_bytes_come_from_ngi
     rest = site.get(path, headers={"Range": f"bytes={SIZE - 5}-"})
     assert (rest.status, rest.body) == (206, content[-5:])
     assert site.served_bytes() == sent + 5
-    # It is nginx's own: also when the node is away.
-    site.node.kill()
-    assert site.get(path).body == content
-    assert site.get(path, method="HEAD").status == 200
 
 
 def test_file_when_the_origin_sent_a_wrong_one_then_nginx_keeps_and_mends_nothing(
     site: Site,
 ) -> None:
     repo = site.hub.repos["model", "org/open"]
-    path = f"/org/open/resolve/{repo.sha}/m.bin"
-    content = repo.ref_of["refs/heads/main"].files["m.bin"].place.read_bytes()
-    site.hub.corrupt(match="m.bin", at=5)
+    path = f"/org/open/resolve/{repo.sha}/wrong.bin"
+    content = repo.ref_of["refs/heads/main"].files["wrong.bin"].place.read_bytes()
+    before = site.cached_files()
+    site.hub.corrupt(match="wrong.bin", at=5)
     with contextlib.suppress(http.client.IncompleteRead):
         assert len(site.get(path).body) < SIZE
     part = site.get(path, headers={"Range": "bytes=0-9"})
     assert part.status >= 500
-    assert not [p for p in (site.folder / "cache").rglob("*") if p.is_file()]
+    assert site.cached_files() == before
     site.hub.heal()
     # Who has a wrong start is given all of it, whatever was asked and had in between.
     for _ in range(2):
@@ -217,6 +222,7 @@ def test_file_of_a_branch_when_it_moves_then_the_new_one_is_given_soon(site: Sit
 
 def test_file_of_a_gated_repo_when_one_had_it_then_nginx_gives_it_to_nobody(site: Site) -> None:
     repo = site.hub.repos["model", "org/gated"]
+    before = site.cached_files()
     for revision in (repo.sha, "main"):
         path = f"/org/gated/resolve/{revision}/g.bin"
         for method in ("HEAD", "GET"):
@@ -226,7 +232,7 @@ def test_file_of_a_gated_repo_when_one_had_it_then_nginx_gives_it_to_nobody(site
             assert had.headers["cache-control"] == "private, no-store"
             assert site.get(path, method=method).status == 401
             assert site.get(path, method=method, headers=may).headers["x-cache-status"] == "MISS"
-    assert not [p for p in (site.folder / "cache").rglob("*") if p.is_file()]
+    assert site.cached_files() == before
 
 
 def test_ipfs_when_a_second_client_asks_then_its_bytes_come_from_nginx(
@@ -266,3 +272,12 @@ def test_client_when_nginx_names_it_then_the_nodes_own_rules_hold(site: Site) ->
     assert site.get("/metrics", direct=True, headers={"X-Forwarded-For": ""}).status == 401
     named = {"X-Forwarded-For": "8.8.8.8"}
     assert site.get("/metrics", direct=True, headers=named).status == 401
+
+
+def test_file_when_the_node_is_away_then_nginx_still_has_it(site: Site) -> None:
+    path = f"/org/open/resolve/{site.hub.repos['model', 'org/open'].sha}/kept.bin"
+    first, head = site.get(path), site.get(path, method="HEAD")
+    assert first.status == head.status == 200
+    site.node.kill()
+    assert site.get(path).body == first.body
+    assert site.get(path, method="HEAD").headers["etag"] == first.headers["etag"]
