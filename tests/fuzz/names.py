@@ -6,6 +6,13 @@ from fuzz.content import CIDS
 from fuzz.decoder import Decoder, text
 from fuzz.messages import ADDRESSES, COMMIT, PEERS
 from mirrornode.errors import RemoteProtocolError, TargetError
+from mirrornode.gateway.credentials import (
+    client_behind,
+    parse_address,
+    parse_networks,
+    shown_by,
+    userinfo_of,
+)
 from mirrornode.mirror.target import Target, parse_target
 from mirrornode.swarm.addresses import TcpAddress
 from mirrornode.wire import ticket
@@ -23,6 +30,13 @@ MULTIADDRS = (
     "/dns/gateway.example/tcp/443/tls/sni/other.example/http/http-path/a%2Fb",
     "/ip6/::1/udp/1/quic-v1/webtransport",
 )
+AUTHORIZATIONS = (
+    "Bearer mn_token:hf_token",
+    "Bearer hf_token",
+    "Basic bWU6bW5fdG9rZW46aGZfdG9rZW4=",
+    "basic bWU6",
+)
+PROXIES = parse_networks(["10.0.0.0/8"], "test")
 HUB_PATHS = (
     "/org/name/resolve/main/sub%20dir/model.safetensors",
     f"/datasets/org/data/resolve/{COMMIT}/a.csv",
@@ -80,6 +94,13 @@ def _check_hub_path(data: bytes, value: object) -> None:
     assert value is None or not {".", ".."} & set(value.path.split("/"))
 
 
+def _check_shown(data: bytes, value: object) -> None:
+    assert isinstance(value, tuple)
+    for shown in value[:2]:
+        assert ":" not in shown.gateway or not shown.origin
+        assert shown.whole in ("", shown.gateway, f"{shown.gateway}:{shown.origin}")
+
+
 def _check_range(data: bytes, value: object) -> None:
     if isinstance(value, tuple):
         start, stop = value
@@ -93,6 +114,20 @@ def _check_content_range(data: bytes, value: object) -> None:
 
 
 NAMES = (
+    Decoder(
+        "authorization",
+        lambda: _encoded(AUTHORIZATIONS),
+        lambda data: (shown_by(text(data), ""), shown_by("", text(data)), userinfo_of(text(data))),
+        (),
+        _check_shown,
+        is_text=True,
+    ),
+    Decoder(
+        "forwarded-for",
+        lambda: _encoded(("192.0.2.1, 10.0.0.2", "[2001:db8::1]:80,10.0.0.3", "::ffff:192.0.2.1")),
+        lambda data: client_behind(parse_address("10.0.0.1"), [text(data)], PROXIES),
+        is_text=True,
+    ),
     Decoder(
         "multiaddr",
         lambda: [multiaddr_to_bytes(each) for each in MULTIADDRS],
