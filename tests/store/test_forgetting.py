@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from mirrornode.store.catalog import CATALOG_NAME, Catalog, open_catalog
+from mirrornode.store.database import Database
+from mirrornode.store.forgetting import MAX_REVISIONS
 from mirrornode.store.hub_records import KeptAnswer
 from mirrornode.wire.hub import HubFile, Repo
 
@@ -114,3 +116,28 @@ def test_write_when_it_fails_then_names_in_memory_are_undone_with_the_file(tmp_p
         assert catalog.hub_sight(ORCHID) is None
         learn(catalog, ORCHID)
         assert catalog.hub_sight(ORCHID) is not None
+
+
+def test_names_when_more_than_memory_should_hold_then_the_oldest_go_but_for_pinned_ones(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    with open_catalog(home, keeps_requests=False) as catalog:
+        learn(catalog, ORCHID, FILE)
+        learn(catalog, HERON, FILE)
+        catalog.pin_hub(ORCHID, COMMIT)
+    database = Database(home / CATALOG_NAME, keeps_requests=False)
+    rows = [("model:a/b", number.to_bytes(20, "big")) for number in range(MAX_REVISIONS + 5)]
+    with database.write() as connection:
+        connection.executemany(
+            "INSERT INTO hub_revisions (repo, commit_id, info, vouched_by, recorded_at)"
+            " VALUES (?, ?, '', 'hub:x', 0)",
+            rows,
+        )
+    with database.read() as connection:
+        left = [tuple(row) for row in connection.execute(
+            "SELECT repo, commit_id FROM hub_revisions ORDER BY id")]  # fmt: skip
+        files = connection.execute("SELECT count(*) FROM hub_files").fetchone()[0]
+    database.close()
+    assert left == [("model:acme/orchid", bytes.fromhex(COMMIT)), *rows[5:]]
+    assert files == 1

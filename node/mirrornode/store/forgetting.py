@@ -37,6 +37,15 @@ _IS_PINNED: Final = {
     "hub_refs": _PIN_OF_COMMIT.format(table="hub_refs"),
     "hub_revisions": _PIN_OF_COMMIT.format(table="hub_revisions"),
 }
+# Memory is not a disk: of each table the rows that came last stay, beside those that are pinned.
+MAX_REVISIONS: Final = 2000  # with their lists of files
+MAX_ROWS: Final = 20_000
+_NEWEST: Final = {
+    "hub_repos": ("checked_at", MAX_ROWS),
+    "hub_refs": ("seen_at", MAX_ROWS),
+    "hub_revisions": ("id", MAX_REVISIONS),
+}
+
 _TABLE = re.compile(r"CREATE TABLE ")
 _INDEX = re.compile(r"CREATE INDEX (?=\w)")
 
@@ -81,8 +90,18 @@ def keep_in_memory(connection: sqlite3.Connection, on_change: Callable[[], None]
 
 
 def keep_pinned(connection: sqlite3.Connection) -> None:
-    """Bring the file up to date with what is pinned, inside the caller's transaction."""
+    """Bring the file up to date with what is pinned, inside the caller's transaction.
+
+    Forgets what is more than memory should hold.
+    """
     _drop_unpinned(connection)
+    for table, (order, most) in _NEWEST.items():
+        if connection.execute(f"SELECT count(*) FROM temp.{table}").fetchone()[0] > most:
+            connection.execute(
+                f"""DELETE FROM temp.{table} WHERE NOT {_IS_PINNED[table]} AND {order} <= (
+                    SELECT {order} FROM temp.{table} ORDER BY {order} DESC LIMIT 1 OFFSET ?)""",
+                (most,),
+            )
     for table in ("hub_repos", "hub_refs"):
         connection.execute(
             f"""INSERT OR REPLACE INTO main.{table}
