@@ -23,6 +23,7 @@ from mirrornode.store.pins import PinTable
 from mirrornode.store.public_announcements import SweepTable
 from mirrornode.store.roots import RootTable
 from mirrornode.store.stamps import MISSING, look
+from mirrornode.store.sync import SyncTable
 from mirrornode.store.transfers import TransferTable
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Catalog(
     HistoryTable,
     PinTable,
     KeepingTable,
+    SyncTable,
 ):
     """All tables over one database; a context manager that closes it."""
 

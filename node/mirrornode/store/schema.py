@@ -18,6 +18,7 @@ from mirrornode.store.schema_hub import HUB_TABLES
 from mirrornode.store.schema_ipns import NAME_TABLES
 from mirrornode.store.schema_pins import PIN_TABLES
 from mirrornode.store.schema_sweep import SWEEP_TABLES
+from mirrornode.store.schema_sync import SYNC_TABLES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -119,7 +120,14 @@ _FIRST: Migration = (
     *HUB_TABLES,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, NAME_TABLES, HISTORY_TABLES, PIN_TABLES, SWEEP_TABLES)
+MIGRATIONS: tuple[Migration, ...] = (
+    _FIRST,
+    NAME_TABLES,
+    HISTORY_TABLES,
+    PIN_TABLES,
+    SWEEP_TABLES,
+    SYNC_TABLES,
+)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
