@@ -14,11 +14,18 @@ if TYPE_CHECKING:
     from mirrornode.wire.hub import HubFile
 
 PEER_PREFIX = "peer:"
+# A node that this one was told to follow is its origin of names: what it says counts as one's word.
+NODE_PREFIX = "hub:node/"
 
 
 def is_peers_word(vouched_by: str) -> bool:
     """Tell whether only a peer, and no origin, vouched for a name."""
     return vouched_by.startswith(PEER_PREFIX)
+
+
+def is_followed_nodes_word(vouched_by: str) -> bool:
+    """Tell whether a node that this one follows vouched for a name, in the place of an origin."""
+    return vouched_by.startswith(NODE_PREFIX)
 
 
 def repo_key(repo: Repo) -> str:

@@ -41,14 +41,15 @@ def chosen_files(
     wanted = {
         name: file
         for name, file in below.items()
-        if (not include or _matches(name, include)) and not _matches(name, exclude)
+        if (not include or matches(name, include)) and not matches(name, exclude)
     }
     if below and not wanted:
         raise _no_entry(named, "has no file that the patterns leave")
     return wanted
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Tell whether one of the patterns matches a whole path."""
     return any(
         fnmatchcase(name, f"{pattern}*" if pattern.endswith("/") else pattern)
         for pattern in patterns

@@ -34,7 +34,7 @@ from mirrornode.mirror.hub.small_file import (
     write_small,
 )
 from mirrornode.store.home import HUB_NAME
-from mirrornode.store.hub_records import HubBlob
+from mirrornode.store.hub_records import HubBlob, is_followed_nodes_word
 from mirrornode.store.stamps import FileStamp, look
 from mirrornode.wire.hub import HubTarget
 
@@ -333,10 +333,9 @@ class HubFiles:
         # long, and a token that is wrong or runs out must not end it for the others.
         is_small = file.size_bytes <= SMALL_FILE_BYTES
         shown = token if named.needs_grant or is_small else ""
-        origins = [
-            origin.file_source(named.repo, named.commit, file, shown)
-            for origin in self._origins.in_order()
-        ]
+        # What is known from a node that this one follows comes from there, or from other peers.
+        asked = () if is_followed_nodes_word(named.vouched_by) else self._origins.in_order()
+        origins = [origin.file_source(named.repo, named.commit, file, shown) for origin in asked]
         asks_peers = not named.needs_grant
         sharing = _Sharing(Attempt(output), account, asks_peers=asks_peers, is_read=is_read)
         bring = self._bring_small if file.size_bytes <= SMALL_FILE_BYTES else self._bring

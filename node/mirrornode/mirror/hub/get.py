@@ -88,8 +88,16 @@ class Wanted:
     paths: Sequence[str]
 
 
-async def get_hub(parts: HubParts, request: HubGetRequest, emit: Callable[[Event], None]) -> Got:
+async def get_hub(
+    parts: HubParts,
+    request: HubGetRequest,
+    emit: Callable[[Event], None],
+    account: Recording | None = None,
+) -> Got:
     """Bring a target and put it where it is asked for.
+
+    Args:
+        account: Of the larger download that this is a part of; None for one of its own.
 
     Raises:
         TargetError: The target or the destination cannot be.
@@ -100,7 +108,8 @@ async def get_hub(parts: HubParts, request: HubGetRequest, emit: Callable[[Event
     Cancelling ends what only this `get` is fetching; the same request goes on from there.
     """
     target = parse_hub_target(request.target)
-    async with parts.files.recorder.recording(request.kind, str(target)) as recording:
+    own = parts.files.recorder.recording(request.kind, str(target))
+    async with contextlib.nullcontext(account) if account is not None else own as recording:
 
         def tell(event: Event) -> None:
             recording.follow(event)
@@ -121,7 +130,7 @@ async def _get(
 ) -> Got:
     began = time.monotonic()
     emit(GetProgress("finding", 0, 0, 0, 0.0))
-    named, tree = await _look_up(parts, target, request)
+    named, tree = await look_up(parts, target, request.token, request.peers)
     if named.warning:
         emit(Note(named.warning, "warning"))
     wanted = chosen_files(tree, named, target.path, request.include, request.exclude)
@@ -150,16 +159,28 @@ async def _get(
     )
 
 
-async def _look_up(
-    parts: HubParts, target: HubTarget, request: HubGetRequest
+async def look_up(
+    parts: HubParts,
+    target: HubTarget,
+    token: str,
+    peers: Sequence[str] = (),
+    *,
+    since: float = 0.0,
 ) -> tuple[Named, Mapping[str, HubFile]]:
-    """Return what the target means and all files of its repo; peers are found meanwhile."""
+    """Return what the target means and all files of its repo; peers are found meanwhile.
+
+    Args:
+        since: See `HubNames.resolve`.
+
+    Raises:
+        HubRefusal, OriginAway, LicenceRefused: It does not lead to anything one may have.
+    """
 
     async def ask() -> tuple[Named, Mapping[str, HubFile]]:
-        named = await admit(parts, target.repo, target.revision, request.token)
-        return named, await parts.names.tree(named, request.token)
+        named = await admit(parts, target.repo, target.revision, token, since=since)
+        return named, await parts.names.tree(named, token)
 
-    meeting = asyncio.create_task(parts.meet(request.peers))
+    meeting = asyncio.create_task(parts.meet(peers))
     try:
         try:
             found = await ask()

@@ -94,8 +94,11 @@ class HubNames:
         self._trees.close()
         self._kept.close()
 
-    async def resolve(self, repo: Repo, revision: str, token: str) -> Named:
+    async def resolve(self, repo: Repo, revision: str, token: str, *, since: float = 0.0) -> Named:
         """Return which commit a name means, and what the origin says of it.
+
+        Args:
+            since: A ref is asked for again unless it was after this moment, Unix seconds.
 
         Raises:
             HubNotFound, HubRefusal: As the Hub says it to this token, with its status and code.
@@ -106,12 +109,12 @@ class HubNames:
         known = await asyncio.to_thread(self._fresh, repo, revision, digest)
         if isinstance(known, HubRefusal):
             raise known
-        if known is not None and self._is_fresh(known):
+        if known is not None and self._is_fresh(known, since):
             return known.named(repo)
         patience_s = PATIENCE_S if known is None else STALE_PATIENCE_S
         is_open = known is not None and known.sight is not None and not known.sight.is_private
         try:
-            return await self._ask(repo, revision, token, digest, is_open, patience_s)
+            return await self._ask(repo, revision, token, digest, is_open, patience_s, since)
         except _AWAY as exc:
             return await self._without_origin(repo, revision, digest, _reason(exc))
 
@@ -221,7 +224,9 @@ class HubNames:
             return known if self._grants.fresh(digest, repo) else None
         return known
 
-    def _is_fresh(self, known: Known) -> bool:
+    def _is_fresh(self, known: Known, since: float) -> bool:
+        if not known.is_fixed and known.seen_at < since:
+            return False
         ttl_s = SIGHT_TTL_S if known.is_fixed else self._settings.ref_ttl_s
         return 0 <= self._clock() - known.seen_at < ttl_s
 
@@ -233,13 +238,14 @@ class HubNames:
         digest: bytes,
         is_open: bool,
         patience_s: float,
+        since: float,
     ) -> Named:
         def question() -> Named:
             # Again: the question before this one may have landed since we looked.
             known = self._fresh(repo, revision, digest)
             if isinstance(known, HubRefusal):
                 raise known
-            if known is not None and self._is_fresh(known):
+            if known is not None and self._is_fresh(known, since):
                 return known.named(repo)
             try:
                 return self._book.ask_revision(repo, revision, token, digest)

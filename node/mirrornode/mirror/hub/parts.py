@@ -43,8 +43,13 @@ class HubParts:
     meet: Callable[[Sequence[str]], Coroutine[Any, Any, None]]
 
 
-async def admit(parts: HubParts, repo: Repo, revision: str, token: str) -> Named:
+async def admit(
+    parts: HubParts, repo: Repo, revision: str, token: str, *, since: float = 0.0
+) -> Named:
     """Return what a name means, if this token may have its content under this node's policy.
+
+    Args:
+        since: See `HubNames.resolve`.
 
     Raises:
         HubNotFound, HubRefusal: The Hub's no; the message says what the user can do.
@@ -52,7 +57,7 @@ async def admit(parts: HubParts, repo: Repo, revision: str, token: str) -> Named
         LicenceRefused: The policy of this node says no.
     """
     try:
-        named = await parts.names.resolve(repo, revision, token)
+        named = await parts.names.resolve(repo, revision, token, since=since)
         await parts.access.check(named, token)
         check_licence(parts.settings, named)
     except HubRefusal as exc:

@@ -127,6 +127,21 @@ class PeerWords:
             self._heard.put(key, (self._clock(), word), len(files or ()) + 1)
             return word
 
+    async def ask_node(self, peer_id: str, repo: Repo, revision: str) -> HeardWord | None:
+        """Return what one connected node says of a revision, with its files; None for nothing.
+
+        Whether it is believed is the caller's business.
+
+        Raises:
+            SourceError, RemoteProtocolError: It failed, or said what cannot be.
+        """
+        question = NameQuestion(repo, revision)
+        async with asyncio.timeout(WHOLE_ANSWER_S):
+            word = await self._page(peer_id, question, WHOLE_ANSWER_S)
+            if word is None or is_peers_word(word.vouched_by):
+                return None
+            return await self._whole(HeardWord(peer_id, word), question)
+
     def _answer(self, question: NameQuestion | EtagQuestion) -> bytes:
         if isinstance(question, EtagQuestion):
             return hub_peer.encode_holdings(self._holdings(question))
