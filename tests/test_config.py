@@ -23,6 +23,7 @@ from mirrornode.config import (
     RoutingConfig,
     StorageConfig,
     SwarmConfig,
+    SyncConfig,
     default_home,
     load_config,
 )
@@ -298,3 +299,21 @@ def test_storage_when_set_then_sizes_and_parts(tmp_path: Path) -> None:
     )
     found = load_config(tmp_path, {"MIRRORNODE_STORAGE_QUOTA": "1TB"}).storage
     assert found == StorageConfig(10**12, 0.7, 20 * 2**30, True, 86_400.0)
+
+
+def test_sync_when_written_as_tables_then_each_is_a_target(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[[sync]]\ntarget = "hf:org/name@main"\nevery = "1h"\nwindow = "22:00-06:00"\n'
+        'delete = true\nout = "/srv/out"\nfrom_node = "http://10.0.0.5:8090"\n'
+        '[[sync]]\ntarget = "/srv/models"\n'
+    )
+    one, two = load_config(tmp_path, {}).sync
+    assert one == SyncConfig(
+        "hf:org/name@main", "1h", "22:00-06:00", True, "/srv/out", "http://10.0.0.5:8090"
+    )
+    assert two == SyncConfig("/srv/models")
+    for text, key in (("every = '1h'", "sync.target"), ("target = 'a'\nevry = '1h'", "sync.evry")):
+        (tmp_path / "config.toml").write_text(f"[[sync]]\n{text}\n")
+        with pytest.raises(ConfigError) as caught:
+            load_config(tmp_path, {})
+        assert caught.value.key == key

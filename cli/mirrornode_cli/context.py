@@ -190,7 +190,28 @@ class Keeping(Protocol):
         ...
 
 
-class ClientPort(Work, Names, Cars, Views, Past, Keeping, Protocol):
+class Syncing(Protocol):
+    """Keeping in step, as the verbs see it."""
+
+    def sync(
+        self,
+        targets: Sequence[str] = (),
+        *,
+        from_node: str = "",
+        dry_run: bool = False,
+        delete: bool = False,
+        token: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[dict[str, Any]]:
+        """Bring targets up to date."""
+        ...
+
+    def syncs(self) -> list[dict[str, Any]]:
+        """Return what is kept in step."""
+        ...
+
+
+class ClientPort(Work, Names, Cars, Views, Past, Keeping, Syncing, Protocol):
     """`mirrornode.client.Client` as the verbs see it."""
 
 

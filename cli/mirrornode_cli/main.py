@@ -33,6 +33,7 @@ from mirrornode_cli.commands import (
     serve,
     service,
     status,
+    sync,
     unpin,
     verify,
 )
@@ -98,6 +99,7 @@ def build_app() -> typer.Typer:
         (pin.pin, pin),
         (unpin.unpin, unpin),
         (gc.gc, gc),
+        (sync.sync, sync),
         (bootstrap.bootstrap, bootstrap),
     ):
         app.command(verb.__name__.rstrip("_"), epilog=module.EPILOG)(verb)

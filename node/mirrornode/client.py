@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mirrornode.client_cars import CarCalls
 from mirrornode.client_keep import KeepCalls
 from mirrornode.client_names import NameCalls
+from mirrornode.client_sync import SyncCalls
 from mirrornode.config import Config, load_config
 from mirrornode.errors import DaemonGone, RemoteProtocolError, TargetError
 from mirrornode.events import Added, Event, Got, Progress, from_record, to_record
@@ -43,7 +44,7 @@ PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 
 
-class Client(NameCalls, CarCalls, KeepCalls):
+class Client(NameCalls, CarCalls, KeepCalls, SyncCalls):
     """The verbs of one home, blocking.
 
     Args:

@@ -159,6 +159,18 @@ class ServiceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncConfig:
+    """One thing that is kept complete, pinned, and in step with where it comes from."""
+
+    target: str = ""  # as for `mirrornode sync`: "hf:org/name@main", a CID, "pins:…", a folder
+    every: str = "6h"  # from one run to the next, such as "30m"; empty: only when told to
+    window: str = ""  # hours of the day, such as "22:00-06:00", for runs on schedule; empty: all
+    delete: bool = False  # True: what the target no longer has goes from `out` and is not pinned
+    out: str = ""  # a folder that is kept like the target; empty: only the node's own store
+    from_node: str = ""  # multiaddr with /p2p/, or URL of the gateway, of a node to follow
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a node needs to know before it starts."""
 
@@ -177,6 +189,7 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     service: ServiceConfig = field(default_factory=ServiceConfig)
+    sync: tuple[SyncConfig, ...] = ()
 
 
 def default_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -296,9 +309,10 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
 
 
 _T = TypeVar("_T")
-_TABLES: Mapping[str, type[MirrorConfig | OriginConfig]] = {
+_TABLES: Mapping[str, type[MirrorConfig | OriginConfig | SyncConfig]] = {
     "mirror": MirrorConfig,
     "origin": OriginConfig,
+    "sync": SyncConfig,
 }
 
 
@@ -329,9 +343,10 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
         if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
             raise ConfigError(f"{name} in {origin} is written [[{name}]]", key=name, origin=origin)
         for item in value:
-            if "url" not in item:
-                raise ConfigError(f"[[{name}]] in {origin} needs a url", key=f"{name}.url",
-                                  origin=origin)  # fmt: skip
+            needed = "target" if name == "sync" else "url"
+            if needed not in item:
+                raise ConfigError(f"[[{name}]] in {origin} needs a {needed}",
+                                  key=f"{name}.{needed}", origin=origin)  # fmt: skip
         return tuple(_build(table, item, prefix=f"{name}.", origin=origin) for item in value)
     if name in ("storage.quota", "storage.keep_free"):
         return parse_bytes(value, name, origin)

@@ -35,6 +35,7 @@ from mirrornode.gateway.opening import GatewayParts, open_gateway
 from mirrornode.gateway.peer_plane import TicketOffice
 from mirrornode.gateway.plane_server import serving
 from mirrornode.gateway.routing_v1_lookups import Lookups
+from mirrornode.gateway.sync_verbs import SyncVerbs
 from mirrornode.gateway.verbs import NodeVerbs
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.add import AddRequest, add_paths
@@ -55,6 +56,7 @@ from mirrornode.mirror.ipns_publish import list_publications
 from mirrornode.mirror.keep_loop import Keeping, open_keeping
 from mirrornode.mirror.recording import open_recorder
 from mirrornode.mirror.shelf import Shelf
+from mirrornode.mirror.sync import Syncing, open_syncing
 from mirrornode.private_log import withholding
 from mirrornode.routing.announcing import Announcing
 from mirrornode.routing.delegated import DelegatedRouters
@@ -102,6 +104,7 @@ class Node:
     sharing: CacheSharing
     names: NameParts
     keeping: Keeping
+    syncing: Syncing
     peer_plane: str
     gateway: str
     door: Door
@@ -241,6 +244,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             sharing,
             names,
             keeping,
+            open_syncing(ports, hub, swarm, config, lambda: door.is_closed),
             peer_plane,
             gateway,
             door,
@@ -253,6 +257,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         if not is_short_lived:
             run(names.publisher.run())
             run(keeping.run())
+            run(node.syncing.run())
         run(fingerprint_files(catalog, active, announcing.wake))
         nearby = NearbyPeers(swarm)
         run(nearby.run())
@@ -262,6 +267,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         control = bind_control(config.home)
         stack.callback(lambda: socket_path(config.home).unlink(missing_ok=True))
         table = {**verbs.table(), **KeepVerbs(keeping, config).table()}
+        table |= SyncVerbs(node.syncing).table()
         await stack.enter_async_context(listening(make_control(table, door), control))
         yield node
 

@@ -282,6 +282,51 @@ COLLECTED: dict[str, Any] = {
 }
 
 
+SYNCED: dict[str, Any] = {
+    "target": "hf:org/name",
+    "from_node": "",
+    "dry_run": False,
+    "outcome": "ok",
+    "error": "",
+    "reason": "",
+    "started_at": 1_700_000_000.0,
+    "seconds": 2.5,
+    "previous": "",
+    "root": f"hf:org/name@{'c' * 40}",
+    "size_bytes": 3_000_000,
+    "fetched_bytes": 2_000_000,
+    "missing_bytes": 2_000_000,
+    "added": ["new.txt"],
+    "added_count": 1,
+    "changed": [f"{number}.bin" for number in range(30)],
+    "changed_count": 1500,
+    "removed": [],
+    "removed_count": 0,
+    "deleted": ["a\x1b[2Jb.txt"],
+    "deleted_count": 1,
+    "unpinned": [],
+    "unpinned_count": 0,
+}
+IN_STEP: dict[str, Any] = {
+    "target": "hf:org/name",
+    "from_node": "http://10.0.0.5:8090",
+    "every_s": 21600.0,
+    "out": "",
+    "delete": False,
+    "outcome": "failed",
+    "reason": "nobody is there",
+    "started_at": 1_700_000_000.0,
+    "ended_at": 1_700_000_002.0,
+    "ok_at": None,
+    "failures": 1,
+    "root": "",
+    "size_bytes": 0,
+    "fetched_bytes": 0,
+    "changes": 0,
+    "next_at": 1_700_000_300.0,
+}
+
+
 class FakeClient:
     """Remembers its calls; `failure` is raised by every call when set."""
 
@@ -307,6 +352,8 @@ class FakeClient:
         }
         self.kept: list[dict[str, Any]] = [PIN]
         self.collected: dict[str, Any] = COLLECTED
+        self.synced: list[dict[str, Any]] = [SYNCED]
+        self.in_step: list[dict[str, Any]] = [IN_STEP]
         self.report: dict[str, Any] = {
             "checked_files": 3,
             "checked_bytes": 2_000_000,
@@ -453,6 +500,26 @@ class FakeClient:
     def gc(self, *, dry_run: bool = False, keep_free_bytes: int | None = None) -> dict[str, Any]:
         self._called("gc", None, dry_run=dry_run, keep_free_bytes=keep_free_bytes)
         return {**self.collected, "dry_run": dry_run}
+
+    def sync(
+        self,
+        targets: Sequence[str] = (),
+        *,
+        from_node: str = "",
+        dry_run: bool = False,
+        delete: bool = False,
+        token: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[dict[str, Any]]:
+        self._called(
+            "sync", progress, targets=list(targets), from_node=from_node, dry_run=dry_run,
+            delete=delete,
+        )  # fmt: skip
+        return self.synced
+
+    def syncs(self) -> list[dict[str, Any]]:
+        self._called("syncs", None)
+        return self.in_step
 
     def ls(self) -> list[dict[str, Any]]:
         self._called("ls", None)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pytest
+
+CLONE_NEWNET = 0x40000000  # of <linux/sched.h>; os.setns came with Python 3.12
+NEAR, FAR = "near", "far"  # the ends of a cable of `three_hosts`: towards the first, the last host
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,71 @@ class Host:
 
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def three_hosts() -> Iterator[tuple[Host, Host, Host]]:
+    """Yield three hosts in a row: only the one in the middle has a cable to each of the others.
+
+    The addresses are 10.213.8.1, then 10.213.8.2 and 10.213.9.2, then 10.213.9.1; the host in the
+    middle is named by its first. Skips where that is not allowed.
+    """
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root and iproute2")
+    tag = f"mn{os.getpid() % 100000}"
+    hosts = (
+        Host(f"{tag}s", "10.213.8.1"),
+        Host(f"{tag}m", "10.213.8.2"),
+        Host(f"{tag}d", "10.213.9.1"),
+    )
+    cables = (
+        ((hosts[0], "10.213.8.1", FAR), (hosts[1], "10.213.8.2", NEAR)),
+        ((hosts[1], "10.213.9.2", FAR), (hosts[2], "10.213.9.1", NEAR)),
+    )
+    made: list[str] = []
+    try:
+        try:
+            for host in hosts:
+                _ip("netns", "add", host.name)
+                made.append(host.name)
+                _ip("-n", host.name, "link", "set", "lo", "up")
+            for one, other in cables:
+                (host, _, end), (other_host, _, other_end) = one, other
+                _ip("-n", host.name, "link", "add", end, "type", "veth", "peer", "name", other_end,
+                    "netns", other_host.name)  # fmt: skip
+                for there, address, name in (one, other):
+                    _ip("-n", there.name, "addr", "add", f"{address}/24", "dev", name)
+                    _ip("-n", there.name, "link", "set", name, "up")
+        except subprocess.CalledProcessError as exc:
+            pytest.skip(f"network namespaces are not allowed here: {exc.stderr!r}")
+        yield hosts
+    finally:
+        for name in made:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+def received_bytes(host: Host) -> int:
+    """Return what has come to a host of `three_hosts` over the cable from the one before it."""
+    shown = subprocess.run(
+        ["ip", "-n", host.name, "-s", "-j", "link", "show", NEAR],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return int(json.loads(shown.stdout)[0]["stats64"]["rx"]["bytes"])
+
+
+def inside(host: Host, work: Callable[[], T]) -> T:
+    """Run `work` in a thread that is on that host: its sockets stay there."""
+
+    def there() -> T:
+        with open(f"/var/run/netns/{host.name}") as place:
+            if ctypes.CDLL(None, use_errno=True).setns(place.fileno(), CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+        return work()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(there).result()
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mirrornode.gateway.hub import HubEndpoint
     from mirrornode.gateway.ipfs_names import NameResolver
     from mirrornode.gateway.metrics import Metrics
+    from mirrornode.gateway.node_card import NodeCardRoute
     from mirrornode.gateway.routing_ipns import IpnsRoutes
     from mirrornode.gateway.routing_v1 import RoutingRoutes
     from mirrornode.mirror.recording import Recorder
@@ -45,6 +46,7 @@ def make_gateway(
     door: Door | None = None,
     health: HealthRoutes | None = None,
     access: GatewayAccess | None = None,
+    card: NodeCardRoute | None = None,
 ) -> web.Application:
     """Return the gateway's application.
 
@@ -56,6 +58,7 @@ def make_gateway(
         door: Tells when new requests are to be turned away; None for never.
         health: Answers supervisors; None for one that looks at the door only.
         access: Who may ask; None: everybody.
+        card: Tells where the node is; None for a gateway that does not.
     """
 
     entrance = door or Door()
@@ -84,6 +87,8 @@ def make_gateway(
         routing.add_to(app)
     if metrics is not None:
         metrics.add_to(app)
+    if card is not None:
+        card.add_to(app)
     if hub is not None:
         hub.add_to(app)
     return app

@@ -19,6 +19,7 @@ from mirrornode.gateway.health import HealthRoutes
 from mirrornode.gateway.hub import HubEndpoint
 from mirrornode.gateway.hub_ports import HubPorts
 from mirrornode.gateway.listeners import bind, listening, parse_address
+from mirrornode.gateway.node_card import NodeCardRoute
 from mirrornode.gateway.routing_ipns import IpnsRoutes
 from mirrornode.gateway.routing_v1 import RoutingRoutes
 from mirrornode.gateway.routing_v1_answers import OwnContent, RoutingAnswers, gateway_addresses
@@ -95,6 +96,7 @@ async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str
         metrics=Metrics(numbers),
         recorder=numbers.recorder,
         access=access,
+        card=NodeCardRoute(parts.swarm),
     )
     async with listening(app, sock) as port:
         host = f"[{address.host}]" if ":" in address.host else address.host
