@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirrornode.errors import OriginAway, TargetError
+from mirrornode.errors import MirrorError, OriginAway, TargetError
 from mirrornode.events import Event, Note
 from mirrornode.mirror.hub.cached import known_copy
 from mirrornode.mirror.hub.chosen import chosen_files, matches
@@ -26,6 +26,7 @@ from mirrornode.store.hub_records import is_peers_word
 from mirrornode.wire.hub import HubTarget, parse_hub_target
 
 if TYPE_CHECKING:
+    from mirrornode.events import Got
     from mirrornode.mirror.hub.named import Named
     from mirrornode.mirror.hub.parts import HubParts
     from mirrornode.mirror.recording import Recording
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mirrornode.store.pins import Pin
     from mirrornode.wire.hub import HubFile
 
+PAUSES_S = (1.0, 5.0, 15.0)  # a node that is followed may be busy, or be starting again
 MAX_PATTERN_FILES = 5000  # each of them is pinned by itself
 
 Tree = Mapping[str, "HubFile"]
@@ -105,13 +107,28 @@ async def sync_hub(
             kind="sync",
             is_kept=work.out is None,
         )
-        got = await get_hub(work.parts, request, emit, recording)
+        got = await _bring(work, request, recording, emit)
         report.fetched_bytes += received_bytes(got)
         kept = await asyncio.to_thread(_pin, work, named.commit, wanted)
     if work.upstream is not None and heard is not None:
         await asyncio.to_thread(work.upstream.point, repo, work.target.revision, heard)
     if work.deletes:
         await asyncio.to_thread(_tidy, work, kept, wanted, report, emit)
+
+
+async def _bring(
+    work: HubSync, request: HubGetRequest, recording: Recording, emit: Callable[[Event], None]
+) -> Got:
+    """Bring the files; again after a moment, where there is only one node to bring them from."""
+    for pause_s in PAUSES_S if work.upstream is not None else ():
+        try:
+            return await get_hub(work.parts, request, emit, recording)
+        except MirrorError as exc:
+            if not exc.transient:
+                raise
+            emit(Note(f"{exc}; once more in {pause_s:.0f} s", "warning"))
+        await asyncio.sleep(pause_s)
+    return await get_hub(work.parts, request, emit, recording)
 
 
 def stale_pins(catalog: Catalog, name: str, kept: Iterable[str]) -> list[Pin]:

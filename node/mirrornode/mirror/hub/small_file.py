@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 SMALL_FILE_BYTES = 1 << 20
 PEERS_ANSWER_S = 0.5  # connected peers answer within milliseconds
+PEERS_ALONE_S = 10.0  # or some seconds when they are busy: waited for where there is no origin
 BLOCK_TIMEOUT_S = 3.0
 
 
@@ -94,7 +95,8 @@ async def bring_small(
     if not file.size_bytes and is_right(file, b""):
         return SmallFile(b"", "")
     failure: MirrorError = OriginAway(f"no origin or peer can be asked for {file.path}")
-    if asks_peers and (found := await _from_peers(ports, file, recording)) is not None:
+    patience_s = PEERS_ANSWER_S if origins else PEERS_ALONE_S
+    if asks_peers and (found := await _from_peers(ports, file, recording, patience_s)) is not None:
         return found
     for origin in origins:
         try:
@@ -110,9 +112,11 @@ async def bring_small(
     raise failure
 
 
-async def _from_peers(ports: GetPorts, file: HubFile, recording: Recording) -> SmallFile | None:
+async def _from_peers(
+    ports: GetPorts, file: HubFile, recording: Recording, patience_s: float
+) -> SmallFile | None:
     cid = hub_cid(file)
-    for found in await ports.finder.ask_connected([cid], PEERS_ANSWER_S):
+    for found in await ports.finder.ask_connected([cid], patience_s):
         if not found.ticket.holdings:
             continue
         source = PeerSource(found.peer_id, found.ticket, near_host=found.near_host)
