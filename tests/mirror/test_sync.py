@@ -265,6 +265,39 @@ async def test_follow_when_an_origin_called_the_repo_private_then_the_node_is_no
         assert sight.is_private
 
 
+async def test_follow_when_the_node_gives_a_repo_another_name_then_that_one_stays_shut(
+    room: Room, hub: StandInHub
+) -> None:
+    secret = Repo("model", "org/secret")
+    async with sync_node(room, "one", hub) as server, sync_node(room, "two", hub) as mirror:
+        await server.sync(TARGET)
+        commit = hub.repos["model", REPO].sha
+        lie = {"id": secret.name}
+        server.catalog.put_hub_revision(Repo("model", REPO), commit, lie, "hub:x", recorded_at=2e9)
+        mirror.catalog.put_hub_sight(
+            secret, canonical=secret, is_private=True, gated="", checked_at=1.0
+        )
+        assert (await mirror.sync(TARGET, from_node=server.address)).outcome == OK
+        sight = mirror.catalog.hub_sight(secret)
+        assert sight is not None
+        assert sight.is_private
+
+
+async def test_run_when_the_node_ends_then_the_schedule_goes_on_after_it(
+    room: Room, hub: StandInHub
+) -> None:
+    held = hub.hold(after_bytes=1 << 20, match=BIG)
+    async with sync_node(room, "one", hub, [SyncConfig(TARGET)]) as node:
+        run = asyncio.create_task(node.syncing.run())
+        await until(lambda: hub.file_bytes_sent(BIG) >= 1 << 20)
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+        assert node.syncing.records()[0]["outcome"] == PAUSED
+        held.set()
+        (report,) = await node.syncing.run_due()
+        assert report.outcome == OK
+
+
 async def test_pinset_when_followed_then_what_is_open_and_whole_is_kept(
     room: Room, hub: StandInHub, tmp_path: Path
 ) -> None:

@@ -111,7 +111,7 @@ class Syncing:
                 request = self._request(job, token=await asyncio.to_thread(hub_token))
                 window = job.schedule.window
                 closes_at = window.closes_at(now) if window is not None else None
-                report = await self._run(request, _ignore, closes_at)
+                report = await self._run(request, _ignore, closes_at, stopped_as=states.PAUSED)
             reports.append(report)
         return reports
 
@@ -143,9 +143,19 @@ class Syncing:
     # -- one run ---------------------------------------------------------------------------------
 
     async def _run(
-        self, request: SyncRequest, emit: Emit, closes_at: float | None = None
+        self,
+        request: SyncRequest,
+        emit: Emit,
+        closes_at: float | None = None,
+        *,
+        stopped_as: str = states.CANCELLED,
     ) -> SyncReport:
-        """Run one target and write down how it ended; only what is no failure of it is raised."""
+        """Run one target and write down how it ended; its failures are in the report.
+
+        Args:
+            closes_at: When it has to pause, Unix seconds; None for never.
+            stopped_as: The outcome when it is cancelled: a schedule goes on after a restart.
+        """
         began = self._clock()
         before = await asyncio.to_thread(
             self._catalog.sync_state, request.target.text, request.from_node
@@ -167,7 +177,7 @@ class Syncing:
                 await self._attempt(request, report, emit, closes_at)
             finally:
                 if report.outcome == states.RUNNING:
-                    report.outcome = states.CANCELLED
+                    report.outcome, report.reason = stopped_as, "stopped"
                 saving = asyncio.create_task(self._save(report, before))
                 await asyncio.shield(saving)
         log.info(
@@ -204,6 +214,11 @@ class Syncing:
                 report.outcome, report.error, report.reason = states.FAILED, "OSError", str(exc)
         except OSError as exc:
             report.outcome, report.error, report.reason = states.FAILED, "OSError", str(exc)
+        except Exception as exc:
+            # The boundary of a run: the next target, and the node, go on.
+            log.exception("sync crashed")
+            report.outcome, report.error = states.FAILED, type(exc).__name__
+            report.reason = f"internal error: {exc!r}; the node's log has the details"
         finally:
             report.seconds = time.monotonic() - began
 

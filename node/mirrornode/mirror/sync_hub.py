@@ -90,8 +90,9 @@ async def sync_hub(
     fixed = replace(work.target, revision=named.commit)
     report.root = str(fixed)
     report.size_bytes = sum(file.size_bytes for file in wanted.values())
-    before = await asyncio.to_thread(_files_of, catalog, report.previous, work.patterns)
-    report.compare(_etags(before), _etags(wanted))
+    if report.previous != report.root:
+        before = await asyncio.to_thread(_files_of, catalog, report.previous, work.patterns)
+        report.compare(_etags(before), _etags(wanted))
     report.missing_bytes, keys = await asyncio.to_thread(_look, work.parts, wanted.values())
     if work.is_dry_run:
         return

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mirrornode.errors import HubNotFound, RemoteProtocolError, SourceGone, SourceTooSlow
-from mirrornode.mirror.hub.named import canonical_repo
 from mirrornode.routing.find import split_peer
 from mirrornode.store.hub_records import NODE_PREFIX
 from mirrornode.wire import pinset
@@ -140,21 +139,17 @@ class Upstream:
     def _record(self, repo: Repo, heard: HeardWord) -> None:
         catalog, word, now = self._ports.catalog, heard.word, time.time()
         assert word.files is not None
-        sight = catalog.hub_sight(repo)
-        if sight is not None and not sight.is_open:
+        names = (repo, *catalog.hub_former_names(repo))
+        sights = [sight for name in names if (sight := catalog.hub_sight(name)) is not None]
+        if not all(sight.is_open for sight in sights):
             raise HubNotFound(
                 f"{repo} is not open by the word of its origin; what {self._name} says of it is "
                 "not taken",
                 status=404,
             )
-        # Nodes tell of open repos only, so that it does is its word for that.
-        catalog.put_hub_sight(
-            repo,
-            canonical=canonical_repo(repo, word.info),
-            is_private=False,
-            gated="",
-            checked_at=now,
-        )
+        # Nodes tell of open repos only, so that it does is its word for that; of this name alone,
+        # or one that is renamed could open what another is called.
+        catalog.put_hub_sight(repo, canonical=repo, is_private=False, gated="", checked_at=now)
         recorded_at = min(word.recorded_at, now)
         info = {"id": repo.name, "gated": False, "private": False, **word.info, "sha": word.commit}
         catalog.put_hub_revision(repo, word.commit, info, self._vouched_by, recorded_at=recorded_at)
