@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from mirrornode.client import Client
+from mirrornode.config import load_config
 from support.hub_origin import Blob, StandInHub, running_hub
 from support.hub_parts import contents_of
 from support.namespaces import Host, inside, received_bytes, three_hosts
@@ -76,7 +78,7 @@ class Chain:
         run.communicate(timeout=60)
 
     def state(self, name: str) -> dict[str, Any]:
-        return self.running[name].run("sync", "--list", "--json").record
+        return Client(config=load_config(self.running[name].home, {})).syncs()[0]
 
     def is_right(self) -> bool:
         """Tell whether the developer's folder is what the origin has now."""

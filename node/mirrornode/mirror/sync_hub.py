@@ -21,12 +21,10 @@ from mirrornode.mirror.hub.cached import known_copy
 from mirrornode.mirror.hub.chosen import chosen_files, matches
 from mirrornode.mirror.hub.client_env import hub_cache
 from mirrornode.mirror.hub.get import HubGetRequest, get_hub, look_up
-from mirrornode.mirror.sync_report import received_bytes
 from mirrornode.store.hub_records import is_peers_word
 from mirrornode.wire.hub import HubTarget, parse_hub_target
 
 if TYPE_CHECKING:
-    from mirrornode.events import Got
     from mirrornode.mirror.hub.named import Named
     from mirrornode.mirror.hub.parts import HubParts
     from mirrornode.mirror.recording import Recording
@@ -108,8 +106,12 @@ async def sync_hub(
             kind="sync",
             is_kept=work.out is None,
         )
-        got = await _bring(work, request, recording, emit)
-        report.fetched_bytes += received_bytes(got)
+        before_bytes = _received(recording)
+        try:
+            await _bring(work, request, recording, emit)
+        finally:
+            # Of tries that failed, too: it crossed the line.
+            report.fetched_bytes += _received(recording) - before_bytes
         kept = await asyncio.to_thread(_pin, work, named.commit, wanted)
     if work.upstream is not None and heard is not None:
         await asyncio.to_thread(work.upstream.point, repo, work.target.revision, heard)
@@ -119,17 +121,19 @@ async def sync_hub(
 
 async def _bring(
     work: HubSync, request: HubGetRequest, recording: Recording, emit: Callable[[Event], None]
-) -> Got:
+) -> None:
     """Bring the files; again after a moment, where there is only one node to bring them from."""
     for pause_s in PAUSES_S if work.upstream is not None else ():
         try:
-            return await get_hub(work.parts, request, emit, recording)
+            await get_hub(work.parts, request, emit, recording)
         except MirrorError as exc:
             if not exc.transient:
                 raise
             emit(Note(f"{exc}; once more in {pause_s:.0f} s", "warning"))
+        else:
+            return
         await asyncio.sleep(pause_s)
-    return await get_hub(work.parts, request, emit, recording)
+    await get_hub(work.parts, request, emit, recording)
 
 
 def stale_pins(catalog: Catalog, name: str, kept: Iterable[str]) -> list[Pin]:
@@ -158,6 +162,12 @@ def _files_of(catalog: Catalog, root: str, patterns: tuple[str, ...]) -> dict[st
     if known is None or known.files is None:
         return {}
     return {file.path: file for file in known.files if _is_below(file.path, target.path, patterns)}
+
+
+def _received(recording: Recording) -> int:
+    """Return what has come from others so far."""
+    counts = recording.bytes_by_kind()
+    return counts.total() - counts["local"]
 
 
 def _look(parts: HubParts, files: Iterable[HubFile]) -> tuple[int, list[str]]:
