@@ -25,11 +25,11 @@ from mirrornode.errors import (
 from mirrornode.sources import hub_origin
 from mirrornode.sources.asking_chain import HEADER, asked_through
 from mirrornode.sources.hub_file import IDLE_LIFE_S, MAX_IDLE, HubFileSource, Idle
-from mirrornode.sources.hub_origin import (
+from mirrornode.sources.hub_origin import HubOrigin
+from mirrornode.sources.origins import (
     FIRST_REST_S,
     LONGEST_ASKED_REST_S,
     LONGEST_REST_S,
-    HubOrigin,
     Origins,
 )
 from mirrornode.wire.hub import HubFile, Repo, decode_tree

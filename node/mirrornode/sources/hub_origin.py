@@ -13,25 +13,12 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from mirrornode.errors import (
-    HubRefusal,
-    MirrorError,
-    OriginAway,
-    RemoteProtocolError,
-    SourceError,
-    SourceGone,
-    SourceRefused,
-    SourceTooSlow,
-    TargetError,
-)
+from mirrornode.errors import HubRefusal, SourceRefused, TargetError
 from mirrornode.sources.asking_chain import HEADER, LEADS_BACK, LOOP_STATUS, own_chain
 from mirrornode.sources.http_client import HttpConnection
 from mirrornode.sources.hub_answer import (
@@ -43,6 +30,7 @@ from mirrornode.sources.hub_answer import (
     size_of,
 )
 from mirrornode.sources.hub_file import HubFileSource, Idle
+from mirrornode.sources.origins import Origins
 from mirrornode.sources.refusal import asked_rest_s
 from mirrornode.sources.web import (
     MAX_REDIRECTS,
@@ -69,20 +57,11 @@ MAX_RECORDS = 1_000_000  # of all pages: as many as a tree of the Hub may hold
 MAX_PAGES_BYTES = 512 << 20
 MAX_TARGET_LETTERS = 16 * 1024
 MAX_TOKEN_LETTERS = 4096
-FIRST_REST_S = 3.0  # for an origin that gave no answer; doubles up to LONGEST_REST_S
-LONGEST_REST_S = 30.0
-LONGEST_ASKED_REST_S = 60.0  # of a `Retry-After`: it may concern one token of many
-SLOW_S = 2.0  # answers slower than this let another origin go first
-PACE_WEIGHT = 0.3  # of the last answer in the smoothed time of answers
 
-# Let down by the way there, not by the question: another one would fare no better now.
-_AWAY_STATUSES = frozenset({429, 502, 503, 504, LOOP_STATUS})
 _FAILED_STATUSES = frozenset({407, 408, 429})  # 4xx that are no answer of the Hub's
 
 _VISIBLE = re.compile(r"[\x21-\x7e]*", re.ASCII)
 _NEXT_LINK = re.compile(r"<([^<>]{1,16384})>\s*;[^,<]*\brel=\"?next\"?", re.ASCII)
-
-_T = TypeVar("_T")
 
 
 class HubOrigin:
@@ -351,129 +330,6 @@ class HubOrigin:
             status=status,
             retry_after_s=retry_after_s,
         )
-
-
-@dataclass(slots=True)
-class _Health:
-    """How an origin has been of late; guarded by the lock of `Origins`."""
-
-    failures: int = 0  # in a row
-    answer_s: float = 0.0  # smoothed; 0 while unknown
-    rests_until: float = 0.0
-    is_probed: bool = False
-    reason: str = ""
-
-
-class Origins:
-    """The configured origins, the healthiest first; any thread.
-
-    One that gave no answer rests for some seconds, so that being offline costs nothing; then a
-    single question finds out whether it is back.
-    """
-
-    def __init__(
-        self, origins: Sequence[HubOrigin], *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._origins = tuple(origins)
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._health = {origin: _Health() for origin in self._origins}
-
-    @property
-    def is_away(self) -> bool:
-        """Whether no origin can be asked right now."""
-        now = self._clock()
-        with self._lock:
-            return not any(self._may_ask(origin, now) for origin in self._origins)
-
-    def in_order(self) -> list[HubOrigin]:
-        """Return all origins: those that answer before those that rest, fast before slow, and
-        otherwise as configured."""
-        now = self._clock()
-        with self._lock:
-            return sorted(self._origins, key=lambda origin: self._rank(origin, now))
-
-    def ask_any(self, question: Callable[[HubOrigin], _T]) -> tuple[HubOrigin, _T]:
-        """Put a question to the best origin that answers it.
-
-        Args:
-            question: Asks one origin; its `SourceError` and `RemoteProtocolError` lead to the
-                next one, anything else to the caller: a refusal is an answer.
-
-        Raises:
-            OriginAway: None answers.
-        """
-        reasons = []
-        for origin in self.in_order():
-            if not self._begin(origin):
-                continue
-            began = self._clock()
-            try:
-                answer = question(origin)
-            except (SourceError, RemoteProtocolError) as exc:
-                self._failed(origin, exc)
-                reasons.append(f"{origin.origin_id}: {exc}")
-                continue
-            except BaseException as exc:
-                # A refusal shows that it lives; after anything else we know as much as before.
-                self._ended(origin, is_alive=isinstance(exc, MirrorError), began=began)
-                raise
-            self._ended(origin, is_alive=True, began=began)
-            return origin, answer
-        raise OriginAway(self._away_message(reasons))
-
-    def _rank(self, origin: HubOrigin, now: float) -> tuple[bool, bool, int]:
-        health = self._health[origin]
-        return health.rests_until > now, health.failures > 0, int(health.answer_s // SLOW_S)
-
-    def _may_ask(self, origin: HubOrigin, now: float) -> bool:
-        health = self._health[origin]
-        return health.rests_until <= now and not (health.rests_until and health.is_probed)
-
-    def _begin(self, origin: HubOrigin) -> bool:
-        with self._lock:
-            if not self._may_ask(origin, self._clock()):
-                return False
-            health = self._health[origin]
-            health.is_probed = health.rests_until > 0
-            return True
-
-    def _ended(self, origin: HubOrigin, *, is_alive: bool, began: float) -> None:
-        with self._lock:
-            health = self._health[origin]
-            health.is_probed = False
-            if not is_alive:
-                return
-            took_s = self._clock() - began
-            kept = 1 - PACE_WEIGHT if health.answer_s else 0.0
-            health.answer_s = health.answer_s * kept + took_s * (1 - kept)
-            health.failures, health.rests_until, health.reason = 0, 0.0, ""
-
-    def _failed(self, origin: HubOrigin, exc: MirrorError) -> None:
-        status = exc.status if isinstance(exc, SourceRefused) else 0
-        rest_s = 0.0
-        with self._lock:
-            health = self._health[origin]
-            health.is_probed = False
-            health.failures += 1
-            health.reason = str(exc)
-            if isinstance(exc, SourceGone | SourceTooSlow) or status in _AWAY_STATUSES:
-                rest_s = min(FIRST_REST_S * 2 ** min(health.failures - 1, 10), LONGEST_REST_S)
-            if isinstance(exc, SourceRefused) and exc.retry_after_s is not None:
-                rest_s = max(rest_s, min(exc.retry_after_s, LONGEST_ASKED_REST_S))
-            if rest_s:
-                health.rests_until = self._clock() + rest_s
-
-    def _away_message(self, reasons: Sequence[str]) -> str:
-        if not self._origins:
-            return "no origin is configured"
-        with self._lock:
-            known = [
-                f"{origin.origin_id}: {health.reason}"
-                for origin, health in self._health.items()
-                if health.reason
-            ]
-        return "no origin answers: " + "; ".join(reasons or known or ["asked a moment ago"])
 
 
 def open_origins(settings: Sequence[OriginConfig], own_name: str) -> Origins:
