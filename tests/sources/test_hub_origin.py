@@ -765,6 +765,43 @@ def test_origins_when_one_is_slow_then_the_other_goes_first() -> None:
     assert origins.in_order() == [second, first]
 
 
+def test_origins_when_one_is_put_last_then_asked_only_when_no_other_answers(
+    hub: StandInHub, held: HeldRepo
+) -> None:
+    clock = Clock()
+    first, second = HubOrigin(hub.url), HubOrigin("http://127.0.0.1:2")
+    origins = Origins([first, second], clock=clock)
+    origins.put_last({first.origin_id})
+    assert origins.in_order() == [second, first]
+    assert origins.ask_any(ask) == (first, 200)
+    assert origins.in_order() == [first, second]  # one that rests comes after all others
+    clock.now += FIRST_REST_S
+    assert origins.in_order() == [second, first]
+    origins.put_last(())
+    assert origins.in_order() == [first, second]
+
+
+def test_origins_when_one_failed_then_only_that_is_knocked_at_until_it_is_back(
+    hub: StandInHub, held: HeldRepo
+) -> None:
+    clock = Clock()
+    origin = HubOrigin(hub.url)
+    origins = Origins([origin, HubOrigin("http://127.0.0.1:2")], clock=clock)
+    hub.stop()
+    with pytest.raises(OriginAway):
+        origins.ask_any(ask)
+    origins.try_failing()  # they rest
+    assert [state.failures for state in origins.states()] == [1, 1]
+    assert "refuses" in origins.states()[0].reason
+    hub.start()
+    clock.now += FIRST_REST_S
+    origins.try_failing()
+    assert [state.failures for state in origins.states()] == [0, 2]
+    assert [logged.had_token for logged in hub.requests()] == [False]
+    origins.try_failing()
+    assert len(hub.requests()) == 1
+
+
 def test_origins_when_none_is_configured_then_away() -> None:
     origins = Origins([])
     assert origins.is_away

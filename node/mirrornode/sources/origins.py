@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FIRST_REST_S = 3.0  # for an origin that gave no answer; doubles up to LONGEST_REST_S
 LONGEST_REST_S = 30.0
 LONGEST_ASKED_REST_S = 60.0  # of a `Retry-After`: it may concern one token of many
+KNOCK_TARGET = "/api/whoami-v2"  # answered at once by every Hub, if only with 401
 SLOW_S = 2.0  # answers slower than this let another origin go first
 PACE_WEIGHT = 0.3  # of the last answer in the smoothed time of answers
 
@@ -49,6 +50,15 @@ class _Health:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class OriginState:
+    """How an origin is, for people; `failures` in a row, `reason` of the last as a predicate."""
+
+    origin_id: str
+    failures: int
+    reason: str
+
+
 class Origins:
     """The configured origins, the healthiest first; any thread.
 
@@ -63,6 +73,7 @@ class Origins:
         self._clock = clock
         self._lock = threading.Lock()
         self._health = {origin: _Health() for origin in self._origins}
+        self._last: frozenset[str] = frozenset()  # ids of those that are put aside
 
     @property
     def is_away(self) -> bool:
@@ -71,9 +82,33 @@ class Origins:
         with self._lock:
             return not any(self._may_ask(origin, now) for origin in self._origins)
 
+    def put_last(self, origin_ids: Collection[str]) -> None:
+        """Ask these origins, from now on, only when no other one does."""
+        with self._lock:
+            self._last = frozenset(origin_ids)
+
+    def states(self) -> list[OriginState]:
+        """Return how each origin is, as configured."""
+        with self._lock:
+            return [
+                OriginState(origin.origin_id, health.failures, health.reason)
+                for origin, health in self._health.items()
+            ]
+
+    def try_failing(self) -> None:
+        """Knock at those that failed last time, unless they rest; blocking.
+
+        Any answer shows that it is there; nothing is asked for that a token would be needed for.
+        """
+        for origin in self._origins:
+            with self._lock:
+                has_failed = self._health[origin].failures > 0
+            if has_failed and self._begin(origin):
+                self._ask_begun(origin, _knock)
+
     def in_order(self) -> list[HubOrigin]:
         """Return all origins: those that answer before those that rest, fast before slow, and
-        otherwise as configured."""
+        otherwise as configured; what `put_last` names comes at the end."""
         now = self._clock()
         with self._lock:
             return sorted(self._origins, key=lambda origin: self._rank(origin, now))
@@ -92,24 +127,33 @@ class Origins:
         for origin in self.in_order():
             if not self._begin(origin):
                 continue
-            began = self._clock()
-            try:
-                answer = question(origin)
-            except (SourceError, RemoteProtocolError) as exc:
-                self._failed(origin, exc)
-                reasons.append(f"{origin.origin_id}: {exc}")
-                continue
-            except BaseException as exc:
-                # A refusal shows that it lives; after anything else we know as much as before.
-                self._ended(origin, is_alive=isinstance(exc, MirrorError), began=began)
-                raise
-            self._ended(origin, is_alive=True, began=began)
-            return origin, answer
+            answers, failure = self._ask_begun(origin, question)
+            if failure is None:
+                return origin, answers[0]
+            reasons.append(f"{origin.origin_id}: {failure}")
         raise OriginAway(self._away_message(reasons))
 
-    def _rank(self, origin: HubOrigin, now: float) -> tuple[bool, bool, int]:
+    def _ask_begun(
+        self, origin: HubOrigin, question: Callable[[HubOrigin], _T]
+    ) -> tuple[list[_T], MirrorError | None]:
+        """Ask after `_begin`; return the one answer, or why there was none."""
+        began = self._clock()
+        try:
+            answer = question(origin)
+        except (SourceError, RemoteProtocolError) as exc:
+            self._failed(origin, exc)
+            return [], exc
+        except BaseException as exc:
+            # A refusal shows that it lives; after anything else we know as much as before.
+            self._ended(origin, is_alive=isinstance(exc, MirrorError), began=began)
+            raise
+        self._ended(origin, is_alive=True, began=began)
+        return [answer], None
+
+    def _rank(self, origin: HubOrigin, now: float) -> tuple[bool, bool, bool, int]:
         health = self._health[origin]
-        return health.rests_until > now, health.failures > 0, int(health.answer_s // SLOW_S)
+        rests, is_last = health.rests_until > now, origin.origin_id in self._last
+        return rests, is_last, health.failures > 0, int(health.answer_s // SLOW_S)
 
     def _may_ask(self, origin: HubOrigin, now: float) -> bool:
         health = self._health[origin]
@@ -159,3 +203,7 @@ class Origins:
                 if health.reason
             ]
         return "no origin answers: " + "; ".join(reasons or known or ["asked a moment ago"])
+
+
+def _knock(origin: HubOrigin) -> None:
+    origin.ask(KNOCK_TARGET, "", method="HEAD")
