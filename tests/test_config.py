@@ -27,6 +27,7 @@ from mirrornode.config import (
     default_home,
     load_config,
 )
+from mirrornode.config_alerts import AlertsConfig, WebhookConfig
 from mirrornode.errors import ConfigError
 
 
@@ -124,6 +125,16 @@ def test_load_when_file_sets_all_then_all_is_there(tmp_path: Path) -> None:
         ("[storage]\nlow_water = 0", "storage.low_water", "0.1 to 1"),
         ("[storage]\nlow_water = 1.5", "storage.low_water", "0.1 to 1"),
         ("[storage]\naccept_pins = 1", "storage.accept_pins", "bool"),
+        ("[alerts]\nfailed_share = 0", "alerts.failed_share", "1 means never"),
+        ("[alerts]\ndisk_used = 90", "alerts.disk_used", "from above 0 to 1"),
+        ("[alerts]\nslow_downloads = -1", "alerts.slow_downloads", "0 means never"),
+        ("[alerts]\nslow_downloads = true", "alerts.slow_downloads", "0 means never"),
+        ("[alerts]\nprove = 0", "alerts.prove", "from 1 to"),
+        ("[alerts]\nslow_rate = 'fast'", "alerts.slow_rate", "write bytes as"),
+        ("[alerts]\nswitch = 'no'", "alerts.switch", "must be a bool"),
+        ("[[webhook]]\nkind = 'slack'", "webhook.url", "needs a url"),
+        ("[[webhook]]\nurl = 'http://x/'\nkind = 'irc'", "webhook.kind", "one of json, slack"),
+        ("[[webhook]]\nurl = 'http://x/'\nname = '" + "x" * 61 + "'", "webhook.name", "at most 60"),
         ("[limits]\nuploads = 1", "limits.uploads", "did you mean limits.upload?"),
         ("[[mirror]]\nregion = 'x'", "mirror.url", "needs a url"),
         ("[[mirror]]\nurl = 'mirror.example.com'", "mirror.url", "http:// or https://"),
@@ -317,3 +328,36 @@ def test_sync_when_written_as_tables_then_each_is_a_target(tmp_path: Path) -> No
         with pytest.raises(ConfigError) as caught:
             load_config(tmp_path, {})
         assert caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    "url", ["hooks.example/verysecret", "ftp://x/verysecret", "http://[verysecret"]
+)
+def test_webhook_when_its_url_is_wrong_then_the_error_does_not_show_it(
+    tmp_path: Path, url: str
+) -> None:
+    home = write(tmp_path, f"[[webhook]]\nurl = '{url}'")
+    with pytest.raises(ConfigError, match=r"webhook\.url") as caught:
+        load_config(home, {})
+    assert "verysecret" not in str(caught.value)
+
+
+def test_alerts_are_read_and_their_webhooks_not_shown(tmp_path: Path) -> None:
+    home = write(
+        tmp_path,
+        """
+        [alerts]
+        slow_rate = "500KB"
+        slow_downloads = 5
+        [[webhook]]
+        url = "https://hooks.example/verysecret"
+        kind = "feishu"
+        secret = "signing-key"
+        """,
+    )
+    found = load_config(home, {"MIRRORNODE_ALERTS_PROVE": "4", "MIRRORNODE_ALERTS_SWITCH": "0"})
+    assert found.alerts == AlertsConfig(slow_rate=500_000, slow_downloads=5, prove=4, switch=False)
+    (hook,) = found.webhook
+    assert hook == WebhookConfig("https://hooks.example/verysecret", "feishu", "signing-key")
+    assert "verysecret" not in repr(found)
+    assert "signing-key" not in repr(found)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mirrornode.config_alerts import AlertsConfig, WebhookConfig, check_alert_setting
 from mirrornode.errors import ConfigError
 from mirrornode.sizes import parse_size
 
@@ -190,6 +191,8 @@ class Config:
     storage: StorageConfig = field(default_factory=StorageConfig)
     service: ServiceConfig = field(default_factory=ServiceConfig)
     sync: tuple[SyncConfig, ...] = ()
+    alerts: AlertsConfig = field(default_factory=AlertsConfig)
+    webhook: tuple[WebhookConfig, ...] = ()
 
 
 def default_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -277,6 +280,7 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
         "log",
         "storage",
         "service",
+        "alerts",
     )
     for section_name in sections:
         section = getattr(config, section_name)
@@ -300,6 +304,8 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
                 value = text.lower() in ("1", "true")
             elif isinstance(current, float):
                 value = _number(text)
+            elif isinstance(current, int) and text.isdecimal():
+                value = int(text)
             changes[item.name] = _convert(current, value, f"{section_name}.{item.name}", variable)
         if changes:
             config = dataclasses.replace(
@@ -309,10 +315,11 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
 
 
 _T = TypeVar("_T")
-_TABLES: Mapping[str, type[MirrorConfig | OriginConfig | SyncConfig]] = {
+_TABLES: Mapping[str, type[MirrorConfig | OriginConfig | SyncConfig | WebhookConfig]] = {
     "mirror": MirrorConfig,
     "origin": OriginConfig,
     "sync": SyncConfig,
+    "webhook": WebhookConfig,
 }
 
 
@@ -350,7 +357,7 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
         return tuple(_build(table, item, prefix=f"{name}.", origin=origin) for item in value)
     if name in ("storage.quota", "storage.keep_free"):
         return parse_bytes(value, name, origin)
-    if name.startswith("limits."):
+    if name.startswith("limits.") or name == "alerts.slow_rate":
         return parse_rate(value, name, origin)
     if isinstance(default, tuple):
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -384,6 +391,8 @@ def _convert(default: Any, value: Any, name: str, origin: str) -> Any:
             key=name,
             origin=origin,
         )
+    if name.startswith(("alerts.", "webhook.")):
+        check_alert_setting(name, value, origin)
     if name == "storage.low_water" and not 0.1 <= value <= 1:
         raise ConfigError(
             f"{name} in {origin} is a part of the quota: give a number from 0.1 to 1",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mirrornode.store.alerts import AlertTable
 from mirrornode.store.announcements import AnnouncementTable
 from mirrornode.store.blocks import BlockTable
 from mirrornode.store.database import Database
@@ -46,6 +47,7 @@ class Catalog(
     PinTable,
     KeepingTable,
     SyncTable,
+    AlertTable,
 ):
     """All tables over one database; a context manager that closes it."""
 

@@ -169,6 +169,18 @@ class HistoryTable:
             ).fetchall()
         return [SourceTotals(*row) for row in rows]
 
+    def wrong_sources(self, since: float) -> list[tuple[str, str, float]]:
+        """Return id, kind and last time of the sources that sent wrong bytes since then."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                """SELECT used.source_id, used.kind, max(ended_at)
+                   FROM downloads JOIN download_sources AS used ON used.download = downloads.id
+                   WHERE ended_at >= ? AND used.outcome = 'wrong'
+                   GROUP BY used.source_id, used.kind ORDER BY max(ended_at) DESC LIMIT ?""",
+                (since, MAX_SOURCES),
+            ).fetchall()
+        return [(str(row[0]), str(row[1]), float(row[2])) for row in rows]
+
 
 def _put_sources(connection: sqlite3.Connection, number: int, uses: Iterable[SourceUse]) -> None:
     connection.execute("DELETE FROM download_sources WHERE download = ?", (number,))

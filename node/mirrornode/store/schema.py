@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import CatalogUnusable
+from mirrornode.store.schema_alerts import ALERT_TABLES
 from mirrornode.store.schema_history import HISTORY_TABLES
 from mirrornode.store.schema_hub import HUB_TABLES
 from mirrornode.store.schema_ipns import NAME_TABLES
@@ -127,6 +128,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     PIN_TABLES,
     SWEEP_TABLES,
     SYNC_TABLES,
+    ALERT_TABLES,
 )
 
 
