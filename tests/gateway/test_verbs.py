@@ -44,6 +44,7 @@ def test_get_request_joins_the_users_mirrors_with_the_configured() -> None:
         5.0,
         50_000,
         {"http://far/": 0.0},  # what the user names has the weight 1
+        insisted=frozenset({"http://mine/m", "http://nas/"}),
     )
 
 

@@ -205,6 +205,7 @@ def get_request(fields: Mapping[str, Any], config: Config) -> GetRequest:
         peers=tuple(texts(fields, "peers")),
         timeout_s=float(timeout_s),
         download_limit=limit,
+        insisted=frozenset(named),
     )
 
 

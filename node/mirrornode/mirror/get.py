@@ -81,6 +81,7 @@ class GetRequest:
         kind: What it is recorded as, see `Download.kind`.
         is_kept: The destination is the node's own, and may be deleted when it is not pinned.
         max_bytes: Refuse what is larger; 0 = no limit.
+        insisted: Mirrors that the user named for this one: used even if they were put aside.
     """
 
     target: str
@@ -95,6 +96,7 @@ class GetRequest:
     kind: str = "get"
     is_kept: bool = False
     max_bytes: int = 0
+    insisted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +215,10 @@ class _Get:
             )
 
     async def _choose(self, urls: Sequence[str]) -> MirrorChoice:
-        catalog, weights = self._ports.catalog, self._request.weights
-        choice = await asyncio.to_thread(choose_mirrors, catalog, urls, weights)
+        catalog, request = self._ports.catalog, self._request
+        choice = await asyncio.to_thread(
+            choose_mirrors, catalog, urls, request.weights, request.insisted
+        )
         self._choices.append(choice)
         return choice
 

@@ -5,12 +5,13 @@ Driven by: `mirror.source_feed` and `mirror.get`, with the caller's monotonic se
 A `get` begins with the best few by history and weight, and one that nobody knows yet. The planner
 gives each its share by rate. One more joins when one has failed, or when what arrives in all is
 less than half of what the next one is known for. Weight 0 is for the last resort: such a mirror
-joins when nothing has arrived from anybody for a while and no other is left.
+joins when nothing has arrived from anybody for a while and no other is left. So does one that was
+put aside (`mirror.alerts_switch`), after those. One that is on trial begins with the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 FIRST_KNOWN: Final = 3
 SETTLE_S: Final = 2.0  # how long those at work have to show what they can
+IN_VAIN_S: Final = 1.0  # at work without bringing anything: others were faster with all of it
 IDLE_S: Final = 3.0  # without a byte from anybody before weight 0 has to do
 POOR_SHARE: Final = 0.5
 POOR_BYTES_PER_S: Final = 2e6  # below that a mirror nobody knows is worth a try
@@ -35,16 +37,33 @@ class _Mirror:
     url: str
     weight: float
     score: MirrorScore
+    is_aside: bool = False
+    is_on_trial: bool = False
     source_id: str = ""  # once it was looked at
     is_started: bool = False
     has_failed: bool = False
     sent_wrong: bool = False
     received_bytes: int = 0
     busy_s: float = 0.0
+    failures: int = 0
 
     @property
     def worth(self) -> float | None:
         return self.score.worth(self.weight)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it may be used before it is needed."""
+        return self.weight > 0 and not self.is_aside
+
+    @property
+    def outcome(self) -> str:
+        """What is to be remembered, see `MirrorUse.outcome`."""
+        if self.sent_wrong:
+            return "wrong"
+        # It may have rested when the others were done; then it was not given up.
+        is_useless = self.failures > 0 and not self.received_bytes
+        return "failed" if self.has_failed or is_useless else "ok"
 
 
 @dataclass(slots=True)
@@ -64,6 +83,9 @@ class MirrorChoice:
         weights: Mapping[str, float],
         history: Mapping[str, Sequence[MirrorUse]],
         now: float,
+        *,
+        aside: Collection[str] = (),
+        on_trial: Collection[str] = (),
     ) -> MirrorChoice:
         """Rank the mirrors.
 
@@ -71,12 +93,21 @@ class MirrorChoice:
             weights: By URL; 1 where it is absent.
             history: By `mirror_key`.
             now: Unix seconds.
+            aside: URLs of those that were put aside.
+            on_trial: URLs of those that are to show whether they are better again.
         """
         mirrors = [
-            _Mirror(url, weights.get(url, 1.0), score_of(history.get(mirror_key(url), ()), now))
+            _Mirror(
+                url,
+                weights.get(url, 1.0),
+                score_of(history.get(mirror_key(url), ()), now),
+                is_aside=url in aside,
+                is_on_trial=url in on_trial,
+            )
             for url in dict.fromkeys(urls)
         ]
-        # Known good ones, then unknown ones, then those that never delivered, then weight 0.
+        # Known good ones, then unknown ones, then those that never delivered, then weight 0, then
+        # those that were put aside.
         mirrors.sort(key=_rank)
         return cls(mirrors)
 
@@ -88,12 +119,16 @@ class MirrorChoice:
     def first(self, now: float) -> list[str]:
         """Return the mirrors to begin with."""
         self._changed = self._arrived = now
-        usable = [mirror for mirror in self._mirrors if mirror.weight > 0]
+        usable = [mirror for mirror in self._mirrors if mirror.is_usable]
+        if not usable and any(mirror.is_aside for mirror in self._mirrors):
+            # The next best of those that were put aside.
+            usable = [mirror for mirror in self._mirrors if not mirror.is_aside]
         known = [mirror for mirror in usable if mirror.worth][:FIRST_KNOWN]
         unknown = [mirror for mirror in usable if mirror.worth is None]
         chosen = known + unknown[: max(1, FIRST_KNOWN - len(known))]
         if not chosen:
             chosen = usable[:FIRST_KNOWN]  # each has failed before, maybe not today
+        chosen += [one for one in usable if one.is_on_trial and one not in chosen]
         return [self._start(mirror, now) for mirror in chosen]
 
     @property
@@ -117,14 +152,14 @@ class MirrorChoice:
         reserve = [mirror for mirror in self._mirrors if not mirror.is_started]
         joining = []
         working = sum(not mirror.has_failed for mirror in started)
-        usable = [mirror for mirror in reserve if mirror.weight > 0]
+        usable = [mirror for mirror in reserve if mirror.is_usable]
         while usable and working < min(FIRST_KNOWN, len(started)):
             joining.append(self._start(usable.pop(0), now))
             working += 1
         settled = now - self._changed >= SETTLE_S
         if usable and settled and waits and rate_bytes_per_s < _hope(usable[0]):
             joining.append(self._start(usable.pop(0), now))
-        last_resort = [mirror for mirror in reserve if mirror.weight == 0]
+        last_resort = [mirror for mirror in reserve if not mirror.is_usable]
         if not usable and not joining and last_resort and now - self._arrived >= IDLE_S:
             self._arrived = now
             joining.append(self._start(last_resort[0], now))
@@ -149,14 +184,17 @@ class MirrorChoice:
                 continue
             if state.state == "active" or state.received_bytes > mirror.received_bytes:
                 mirror.busy_s += passed
+            mirror.busy_s = max(mirror.busy_s, state.busy_s)
             mirror.received_bytes = max(mirror.received_bytes, state.received_bytes)
+            mirror.failures = state.failures
             mirror.has_failed = state.state in ("failed", "banned")
             mirror.sent_wrong = state.state == "banned" and state.reason == WRONG_BYTES
 
     def uses(self, elapsed_s: float, at: float) -> list[MirrorUse]:
         """Return what is to be remembered of this `get`.
 
-        A mirror that was never asked, or that simply lacked the file, is not judged.
+        A mirror that was never asked, or that simply lacked the file, is not judged; one that was
+        at work for a while and brought nothing is.
 
         Args:
             elapsed_s: How long the `get` took; counts for those too short to be timed.
@@ -169,10 +207,11 @@ class MirrorChoice:
                 mirror.received_bytes,
                 mirror.busy_s or elapsed_s,
                 None,
-                "wrong" if mirror.sent_wrong else "failed" if mirror.has_failed else "ok",
+                mirror.outcome,
             )
             for mirror in self._mirrors
-            if mirror.is_started and (mirror.received_bytes or mirror.has_failed)
+            if mirror.is_started
+            and (mirror.received_bytes or mirror.outcome != "ok" or mirror.busy_s >= IN_VAIN_S)
         ]
 
     def _start(self, mirror: _Mirror, now: float) -> str:
@@ -186,6 +225,8 @@ class MirrorChoice:
 
 def _rank(mirror: _Mirror) -> tuple[int, float]:
     worth = mirror.worth
+    if mirror.is_aside:
+        return 4, -mirror.weight
     if mirror.weight == 0:
         return 3, 0.0
     if worth is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import MirrorError
 from mirrornode.mirror.mirror_choice import MirrorChoice
 from mirrornode.mirror.mirror_score import mirror_key
 from mirrornode.sources.web import split_url
+from mirrornode.store.alert_records import ASIDE, TRIAL
 
 if TYPE_CHECKING:
     from mirrornode.store.catalog import Catalog
@@ -19,9 +20,15 @@ log = logging.getLogger(__name__)
 
 
 def choose_mirrors(
-    catalog: Catalog, urls: Sequence[str], weights: Mapping[str, float]
+    catalog: Catalog,
+    urls: Sequence[str],
+    weights: Mapping[str, float],
+    insisted: Collection[str] = (),
 ) -> MirrorChoice:
     """Return the choice among `urls` by how they did before; blocking.
+
+    Args:
+        insisted: Those that the user named for this one: used even if they were put aside.
 
     Raises:
         TargetError: One of them is no URL.
@@ -29,7 +36,16 @@ def choose_mirrors(
     for url in urls:
         split_url(url)  # refuses what is none
     history = catalog.mirror_uses({mirror_key(url) for url in urls})
-    return MirrorChoice.of(urls, weights, history, time.time())
+    states = {one.server: one.state for one in catalog.standings()}
+    stand = {url: states.get(mirror_key(url), "") for url in urls if url not in insisted}
+    return MirrorChoice.of(
+        urls,
+        weights,
+        history,
+        time.time(),
+        aside={url for url, state in stand.items() if state == ASIDE},
+        on_trial={url for url, state in stand.items() if state == TRIAL},
+    )
 
 
 def remember_mirrors(catalog: Catalog, choices: Iterable[MirrorChoice], spent_s: float) -> None:
