@@ -211,7 +211,19 @@ class Syncing(Protocol):
         ...
 
 
-class ClientPort(Work, Names, Cars, Views, Past, Keeping, Syncing, Protocol):
+class Warned(Protocol):
+    """The client's calls about alerts."""
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return what is wrong now."""
+        ...
+
+    def test_alerts(self) -> list[dict[str, Any]]:
+        """Send a test message to every webhook."""
+        ...
+
+
+class ClientPort(Work, Names, Cars, Views, Past, Keeping, Syncing, Warned, Protocol):
     """`mirrornode.client.Client` as the verbs see it."""
 
 

@@ -18,6 +18,7 @@ from mirrornode.errors import Incomplete, MirrorError
 from mirrornode_cli import exit_codes
 from mirrornode_cli.commands import (
     add,
+    alerts,
     bootstrap,
     doctor,
     export,
@@ -89,6 +90,7 @@ def build_app() -> typer.Typer:
         (ls.ls, ls),
         (status.status, status),
         (history.history, history),
+        (alerts.alerts, alerts),
         (peers.peers, peers),
         (mirrors.mirrors, mirrors),
         (doctor.doctor, doctor),

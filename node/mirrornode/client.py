@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mirrornode.client_alerts import AlertCalls
 from mirrornode.client_cars import CarCalls
 from mirrornode.client_keep import KeepCalls
 from mirrornode.client_names import NameCalls
@@ -44,7 +45,7 @@ PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 
 
-class Client(NameCalls, CarCalls, KeepCalls, SyncCalls):
+class Client(NameCalls, CarCalls, KeepCalls, SyncCalls, AlertCalls):
     """The verbs of one home, blocking.
 
     Args:

@@ -24,6 +24,7 @@ from mirrornode.config import (
     OriginConfig,
 )
 from mirrornode.errors import MirrorError, TargetError
+from mirrornode.gateway.alert_verbs import AlertVerbs
 from mirrornode.gateway.certificate import load_or_create_certificate
 from mirrornode.gateway.control import bind_control, make_control
 from mirrornode.gateway.door import Door, drain
@@ -39,6 +40,7 @@ from mirrornode.gateway.sync_verbs import SyncVerbs
 from mirrornode.gateway.verbs import NodeVerbs
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.add import AddRequest, add_paths
+from mirrornode.mirror.alerts import Alerts, alert_records, open_alerts
 from mirrornode.mirror.bitswap import open_bitswap
 from mirrornode.mirror.fingerprint import fingerprint_files
 from mirrornode.mirror.get import GetPorts
@@ -105,6 +107,7 @@ class Node:
     names: NameParts
     keeping: Keeping
     syncing: Syncing
+    alerts: Alerts
     peer_plane: str
     gateway: str
     door: Door
@@ -143,6 +146,7 @@ class Node:
             "limits": dataclasses.asdict(self.config.limits),
             "announcements": announcements["lan"],
             "public_announcements": announcements.get("public"),
+            "alerts": alert_records(self.alerts.active()),
             "names": list_publications(self.catalog),
             "transfers": [running.live() for running in self.ports.recorder.running],
             **recent(self.ports.recorder),
@@ -209,6 +213,9 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         ports = GetPorts(catalog, shelf, active, finder, wake, pace, recorder, bitswap.source)
         patience_s = MEET_S if is_short_lived and _may_meet(config) else 0.0
         hub = await _open_hub(stack, config, swarm, ports, patience_s)
+        alerts = stack.enter_context(
+            open_alerts(ports, config, hub.origins, swarm.peer_id, lambda: dht.table_size > 0)
+        )
         meet = functools.partial(finder.meet, patience_s=patience_s)
         names = await stack.enter_async_context(
             open_names(
@@ -227,7 +234,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
                 return len(swarm.links()), dht.table_size
 
             lookups = Lookups(swarm, dht, finder)
-            numbers = NodeNumbers(catalog, recorder, uploads, connected, __version__)
+            numbers = NodeNumbers(catalog, recorder, uploads, connected, __version__, alerts.counts)
             parts = GatewayParts(shelf, numbers, hub, names.resolver, swarm, lookups, door)
             gateway = await stack.enter_async_context(open_gateway(config, parts))
         sharing = CacheSharing(hub)
@@ -245,6 +252,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             names,
             keeping,
             open_syncing(ports, hub, swarm, config, lambda: door.is_closed),
+            alerts,
             peer_plane,
             gateway,
             door,
@@ -258,6 +266,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
             run(names.publisher.run())
             run(keeping.run())
             run(node.syncing.run())
+            run(alerts.run())
         run(fingerprint_files(catalog, active, announcing.wake))
         nearby = NearbyPeers(swarm)
         run(nearby.run())
@@ -266,8 +275,10 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         verbs = NodeVerbs(ports, config, hub, sharing, names, status=node.status, peers=node.peers)
         control = bind_control(config.home)
         stack.callback(lambda: socket_path(config.home).unlink(missing_ok=True))
-        table = {**verbs.table(), **KeepVerbs(keeping, config).table()}
-        table |= SyncVerbs(node.syncing).table()
+        more_verbs = KeepVerbs(keeping, config), SyncVerbs(node.syncing), AlertVerbs(alerts, config)
+        table = dict(verbs.table())
+        for more in more_verbs:
+            table |= more.table()
         await stack.enter_async_context(listening(make_control(table, door), control))
         yield node
 
@@ -422,6 +433,7 @@ async def _open_hub(
         names=names,
         access=access,
         files=files,
+        origins=origins,
         settings=config.hub,
         site=(config.origin or (OriginConfig(),))[0].url.rstrip("/"),
         own_name=own_name,

@@ -325,6 +325,20 @@ IN_STEP: dict[str, Any] = {
     "changes": 0,
     "next_at": 1_700_000_300.0,
 }
+ALERT: dict[str, Any] = {
+    "rule": "slow",
+    "key": "http://mirror.example/",
+    "severity": "warning",
+    "text": "mirror http://mirror.example/ is slow",
+    "since": 1_700_000_000.0,
+}
+TOLD: dict[str, Any] = {
+    "webhook": "slack hooks.example",
+    "kind": "slack",
+    "is_taken": True,
+    "answer": "answered 200",
+    "seconds": 0.25,
+}
 
 
 class FakeClient:
@@ -354,6 +368,8 @@ class FakeClient:
         self.collected: dict[str, Any] = COLLECTED
         self.synced: list[dict[str, Any]] = [SYNCED]
         self.in_step: list[dict[str, Any]] = [IN_STEP]
+        self.wrong: list[dict[str, Any]] = [ALERT]
+        self.told: list[dict[str, Any]] = [TOLD]
         self.report: dict[str, Any] = {
             "checked_files": 3,
             "checked_bytes": 2_000_000,
@@ -546,6 +562,14 @@ class FakeClient:
     ) -> list[dict[str, Any]]:
         self._called("history", None, since_s=since_s, failed=failed, limit=limit)
         return self.past
+
+    def alerts(self) -> list[dict[str, Any]]:
+        self._called("alerts", None)
+        return self.wrong
+
+    def test_alerts(self) -> list[dict[str, Any]]:
+        self._called("test_alerts", None)
+        return self.told
 
     def _called(self, verb: str, progress: Progress | None, **arguments: Any) -> None:
         self.calls.append((verb, arguments))

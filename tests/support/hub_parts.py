@@ -63,6 +63,7 @@ async def hub_node(
                     names=names,
                     access=access,
                     files=files,
+                    origins=origins,
                     settings=config,
                     site=hub.url,
                     own_name="",

@@ -1,4 +1,4 @@
-"""An HTTP server of one file at a set rate that counts what it sends: for downloads under fire."""
+"""An HTTP server of one file, or of a folder's, at a set rate that counts what it sends."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ SEND_BUFFER_BYTES = 64 * 1024  # what is sent is counted: it must not wait in he
 
 @dataclass
 class PacedServer:
-    """The running server; wait for `sent_bytes` with `wait_sent`."""
+    """The running server; wait for `sent_bytes` with `wait_sent`.
+
+    Its rate may be changed while it runs; while `refuses` is set it answers 503 to everything.
+    """
 
     url: str
     rate_bytes_per_s: float
+    refuses: bool = False
     sent_bytes: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
     _free_at: float = 0.0
@@ -44,10 +48,9 @@ class PacedServer:
 
 @contextlib.contextmanager
 def paced_server(path: Path, rate_bytes_per_s: float) -> Iterator[PacedServer]:
-    """Serve `path` under any URL on loopback for the length of the block."""
+    """Serve on loopback for the length of the block: a file under any URL, a folder's by name."""
     state = PacedServer("", rate_bytes_per_s)
-    size = path.stat().st_size
-    descriptor = os.open(path, os.O_RDONLY)
+    is_folder = path.is_dir()
     stopped = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,6 +62,19 @@ def paced_server(path: Path, rate_bytes_per_s: float) -> Iterator[PacedServer]:
             super().setup()
 
         def do_GET(self) -> None:
+            place = path / Path(self.path).name if is_folder else path
+            if state.refuses or not place.is_file():
+                self.send_response(503 if state.refuses else 404)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            descriptor = os.open(place, os.O_RDONLY)
+            try:
+                self._send_file(descriptor, os.fstat(descriptor).st_size)
+            finally:
+                os.close(descriptor)
+
+        def _send_file(self, descriptor: int, size: int) -> None:
             wanted = self.headers.get("Range", "")
             first, _, last = wanted.removeprefix("bytes=").partition("-")
             start, stop = (int(first), int(last) + 1 if last else size) if wanted else (0, size)
@@ -89,7 +105,7 @@ def paced_server(path: Path, rate_bytes_per_s: float) -> Iterator[PacedServer]:
     server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}/{path.name}"
+    state.url = f"http://127.0.0.1:{server.server_address[1]}/{'' if is_folder else path.name}"
     try:
         yield state
     finally:
@@ -97,4 +113,3 @@ def paced_server(path: Path, rate_bytes_per_s: float) -> Iterator[PacedServer]:
         server.shutdown()
         server.server_close()
         thread.join()
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from mirrornode_cli.units import (
     count_text,
     duration_text,
     percent_text,
+    printable,
     rate_text,
     size_text,
     source_text,
@@ -79,6 +80,7 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
     ]
     if state["hit_ratio"] is not None:
         lines.append(f"hits       {100 * state['hit_ratio']:.0f}% of what HTTP clients asked for")
+    lines += [f"ALERT      {printable(str(alert['text']))}" for alert in state.get("alerts", ())]
     for transfer in state["transfers"]:
         lines.append(
             f"fetching   {transfer['target'] or 'something'} "

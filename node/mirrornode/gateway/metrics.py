@@ -135,6 +135,7 @@ class _Node(Collector):
         connected, known = numbers.peers()
         yield _gauge("connected_peers", "Peers that are connected now.", connected)
         yield _gauge("routing_table_peers", "Peers in the routing table.", known)
+        yield _gauges("alerts", "Alerts that stand.", "rule", numbers.alerts())
         is_up = True
         try:
             yield from self._history()

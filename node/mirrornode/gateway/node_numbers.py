@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ class NodeNumbers:
 
     Attributes:
         peers: Returns how many peers are connected, and how many the routing table holds.
+        alerts: Returns how many alerts stand, by rule.
     """
 
     catalog: Catalog
@@ -25,3 +26,4 @@ class NodeNumbers:
     uploads: Uploads
     peers: Callable[[], tuple[int, int]]
     version: str
+    alerts: Callable[[], Mapping[str, int]] = dict

@@ -212,11 +212,12 @@ class Recorder:
         self.keeps_requests = keeps_requests
         self._catalog = catalog
         self._keep_days = keep_days
-        self._lock = threading.Lock()  # guards the four below
+        self._lock = threading.Lock()  # guards the five below
         self._running: dict[Recording, None] = {}
         self._received: Counter[str] = Counter()  # by kind of source, of those that ended
         self._asked: Counter[tuple[str, bool]] = Counter()
         self._observers: list[Callable[[Download], None]] = []
+        self._source_observers: list[Callable[[Sequence[SourceUse]], None]] = []
 
     def recording(self, kind: str, target: str) -> Recording:
         """Return the account of a new download; it begins and ends as a context manager.
@@ -237,6 +238,15 @@ class Recorder:
         """
         with self._lock:
             self._observers.append(take)
+
+    def on_sources(self, take: Callable[[Sequence[SourceUse]], None]) -> None:
+        """Have `take` called with what the sources of each download that ends did, in the loop.
+
+        They have their names even when those are not to be kept: whoever takes them may keep none
+        but those of servers that the configuration names. It must be quick and not raise.
+        """
+        with self._lock:
+            self._source_observers.append(take)
 
     def note_asked(self, face: str, *, is_hit: bool) -> None:
         """Count content that somebody asked a face of this node for; a hit was here already."""
@@ -292,9 +302,13 @@ class Recorder:
             del self._running[recording]
             self._received.update(recording.bytes_by_kind())
             observers = list(self._observers) if download is not None else []
+            source_observers = list(self._source_observers)
         for take in observers:
             assert download is not None
             take(download)
+        uses = recording.uses() if source_observers else ()
+        for take_sources in source_observers:
+            take_sources(uses)
 
     def save(self, download: Download) -> int:
         """Write a record and return its number, 0 when that is not possible; blocking."""

@@ -95,15 +95,18 @@ class Origins:
                 for origin, health in self._health.items()
             ]
 
-    def try_failing(self) -> None:
+    def try_failing(self, also: Collection[str] = ()) -> None:
         """Knock at those that failed last time, unless they rest; blocking.
 
         Any answer shows that it is there; nothing is asked for that a token would be needed for.
+
+        Args:
+            also: Ids of others to knock at.
         """
         for origin in self._origins:
             with self._lock:
-                has_failed = self._health[origin].failures > 0
-            if has_failed and self._begin(origin):
+                is_meant = self._health[origin].failures > 0 or origin.origin_id in also
+            if is_meant and self._begin(origin):
                 self._ask_begun(origin, _knock)
 
     def in_order(self) -> list[HubOrigin]:

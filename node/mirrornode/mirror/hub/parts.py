@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mirrornode.mirror.hub.fetch import HubFiles
     from mirrornode.mirror.hub.named import Named
     from mirrornode.mirror.hub.names import HubNames
+    from mirrornode.sources.hub_origin import Origins
     from mirrornode.store.catalog import Catalog
     from mirrornode.wire.hub import Repo
 
@@ -36,6 +37,7 @@ class HubParts:
     names: HubNames
     access: HubAccess
     files: HubFiles
+    origins: Origins
     settings: HubConfig
     site: str
     own_name: str
