@@ -17,7 +17,7 @@ from mirrornode.mirror.alerts_switch import (
 )
 from mirrornode.store.alert_records import ASIDE, BACK, TRIAL, Standing
 from mirrornode.store.history import DAY_S
-from support.alert_facts import NOW, facts, server, standing
+from support.alert_facts import NOW, facts, server, standing, use
 
 SETTINGS = AlertsConfig()
 
@@ -109,6 +109,18 @@ def test_trial_when_two_good_ones_in_a_row_then_back_and_aside_at_the_first_bad_
 ) -> None:
     trial = {"a": standing("a", TRIAL, 3600)}
     assert after(trial, "", server("a", *rates), server("b", 9.0)) == {"a": state}
+
+
+@pytest.mark.parametrize(
+    ("rule", "age_s", "state"),
+    [("slow", 600, TRIAL), ("slow", 3600, BACK), ("failing", 600, BACK)],
+)
+def test_trial_when_only_short_ones_come_by_then_they_count_in_the_end(
+    rule: str, age_s: float, state: str
+) -> None:
+    short = [use(0.2, 5.0, seconds=1.0), use(0.2, 9.0, seconds=1.0)]
+    trial = {"a": dataclasses.replace(standing("a", TRIAL, age_s), rule=rule)}
+    assert after(trial, "", Server("a", "mirror", short), server("b", 9.0)) == {"a": state}
 
 
 def test_trial_when_its_good_uses_were_before_it_then_they_prove_nothing() -> None:

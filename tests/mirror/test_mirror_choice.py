@@ -149,3 +149,70 @@ def test_uses_when_a_mirror_only_lacked_the_file_then_not_judged() -> None:
     started(mirrors)
     mirrors.take([state("a", "idle")], 1.0)
     assert mirrors.uses(9.0, NOW) == []
+
+
+# Mirrors that were put aside
+
+
+def standing_choice(
+    rates: dict[str, float | None],
+    *,
+    aside: str = "",
+    on_trial: str = "",
+    weights: dict[str, float] | None = None,
+) -> MirrorChoice:
+    """As `choice`; names of one letter are aside or on trial."""
+    history = {
+        mirror_key(url(name)): [MirrorUse("", NOW, int(rate * MB), 1.0, None, "ok")]
+        for name, rate in rates.items()
+        if rate
+    }
+    return MirrorChoice.of(
+        [url(name) for name in rates],
+        {url(name): weight for name, weight in (weights or {}).items()},
+        history,
+        NOW,
+        aside=[url(name) for name in aside],
+        on_trial=[url(name) for name in on_trial],
+    )
+
+
+def test_first_when_the_best_is_put_aside_then_it_is_the_last_resort() -> None:
+    mirrors = standing_choice({"a": 50, "b": 5, "c": None, "d": 1}, aside="a", weights={"d": 0})
+    assert names(mirrors.urls) == ["b", "c", "d", "a"]
+    assert started(mirrors) == ["b", "c"]
+    mirrors.failed(url("b"))
+    mirrors.failed(url("c"))
+    assert mirrors.more(0.0, 0, waits=True, now=IDLE_S - 0.1) == []
+    assert names(mirrors.more(0.0, 0, waits=True, now=IDLE_S)) == ["d"]
+    assert names(mirrors.more(0.0, 0, waits=True, now=2 * IDLE_S)) == ["a"]
+
+
+def test_first_when_only_weight_0_is_not_aside_then_that_is_the_next_best() -> None:
+    assert started(standing_choice({"a": 9, "b": 5}, aside="a", weights={"b": 0})) == ["b"]
+
+
+def test_first_when_all_are_aside_then_they_join_when_nothing_comes() -> None:
+    mirrors = standing_choice({"a": 9, "b": 5}, aside="ab")
+    assert started(mirrors) == []
+    assert names(mirrors.more(0.0, 0, waits=True, now=IDLE_S)) == ["a"]
+
+
+def test_first_when_one_is_on_trial_then_it_begins_besides_the_best() -> None:
+    rates: dict[str, float | None] = {"a": 50, "b": 40, "c": 30, "d": 20, "e": 1}
+    assert started(standing_choice(rates, on_trial="e")) == ["a", "b", "c", "e"]
+
+
+def test_uses_when_it_worked_in_vain_or_rested_after_failures_then_they_are_noted() -> None:
+    mirrors = choice({"slow": None, "down": None, "idle": None})
+    started(mirrors)
+    mirrors.take(
+        [
+            SourceState(f"http:{url('slow')}", "idle", 0, 0.0, busy_s=1.5),
+            SourceState(f"http:{url('down')}", "idle", 0, 0.0, "answered 503", failures=2),
+            SourceState(f"http:{url('idle')}", "idle", 0, 0.0, busy_s=0.5),
+        ],
+        1.0,
+    )
+    uses = [(use.mirror, use.size_bytes, use.outcome) for use in mirrors.uses(2.0, NOW)]
+    assert uses == [(url("slow"), 0, "ok"), (url("down"), 0, "failed")]

@@ -98,7 +98,10 @@ def test_mirror_when_it_fails_under_load_then_the_next_and_back_when_it_has_prov
         assert get(6) > 0
         until_sync(lambda: len(hook.posts) == 2)
         assert alerts() == []
-    told = [(body["event"], body["rule"], body["key"]) for body in hook.bodies]
+        tested = taker.run("alerts", "test", "--json")
+        assert (tested.code, tested.record["answer"]) == (0, "answered 200")
+        assert hook.bodies[2]["event"] == "test"
+    told = [(body["event"], body["rule"], body["key"]) for body in hook.bodies[:2]]
     assert told == [("fired", "slow", first.url), ("recovered", "slow", first.url)]
     assert hook.bodies[0]["peer_id"] == taker.ready["peer_id"]
     assert [one["outcome"] for one in client.history()] == ["ok"] * 7

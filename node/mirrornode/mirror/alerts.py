@@ -133,8 +133,11 @@ class Alerts:
             while True:
                 try:
                     notices = await asyncio.to_thread(self.look)
-                except (MirrorError, OSError) as exc:
+                except MirrorError as exc:
                     log.warning("alerts not looked at reason=%s", exc)
+                except Exception:
+                    # A task boundary: a node whose alerts fail must go on serving.
+                    log.exception("alerts not looked at")
                 else:
                     for notice in notices:
                         self._deliveries.put(notice)

@@ -174,7 +174,7 @@ def verdicts(server: Server, facts: Facts, settings: AlertsConfig, since: float)
     others = [_rate(one, facts.now, settings) for one in _others(server, facts)]
     best_other = max((rate for rate in others if rate is not None), default=None)
     found = []
-    for use in _recent(server, facts.now, since):
+    for use in recent_uses(server, facts.now, since):
         if use.outcome != "ok":
             found.append(False)
             continue
@@ -184,6 +184,11 @@ def verdicts(server: Server, facts: Facts, settings: AlertsConfig, since: float)
         elif use.seconds >= settings.slow_after_s:
             found.append(best_other is not None and best_other < MUCH_FASTER * rate)
     return found
+
+
+def recent_uses(server: Server, now: float, since: float) -> list[MirrorUse]:
+    """Return the uses of the last day after `since` (Unix seconds), the newest first."""
+    return [use for use in server.uses if use.at > since and use.at > now - DAY_S]
 
 
 def rate_words(rate_bytes_per_s: float) -> str:
@@ -218,7 +223,7 @@ def _slow_server(
 def _failing_server(
     server: Server, facts: Facts, settings: AlertsConfig, standings: Mapping[str, Standing]
 ) -> Finding | None:
-    uses = _recent(server, facts.now, _counts_since(server, standings))
+    uses = recent_uses(server, facts.now, _counts_since(server, standings))
     failed = sum(use.outcome != "ok" for use in uses)
     if len(uses) < settings.failed_least or failed <= settings.failed_share * len(uses):
         return None
@@ -275,7 +280,7 @@ def _wrong(facts: Facts) -> Iterator[Finding]:
     names = names or [
         server.name
         for server in facts.servers
-        if any(use.outcome == "wrong" for use in _recent(server, facts.now, 0.0))
+        if any(use.outcome == "wrong" for use in recent_uses(server, facts.now, 0.0))
     ]
     for name in dict.fromkeys(names):
         text = f"{_one_line(name)} sent wrong bytes; none of them were used"
@@ -297,13 +302,9 @@ def _announcements(facts: Facts, settings: AlertsConfig) -> Iterator[Finding]:
         yield Finding(ANNOUNCE, "", WARNING, text)
 
 
-def _recent(server: Server, now: float, since: float) -> list[MirrorUse]:
-    return [use for use in server.uses if use.at > since and use.at > now - DAY_S]
-
-
 def _rate(server: Server, now: float, settings: AlertsConfig) -> float | None:
     """Return what a server brought of late while it was at work; None when it was not used."""
-    uses = _recent(server, now, 0.0)[: max(1, settings.slow_downloads)]
+    uses = recent_uses(server, now, 0.0)[: max(1, settings.slow_downloads)]
     seconds = sum(use.seconds for use in uses)
     return sum(use.size_bytes for use in uses) / seconds if seconds > 0 else None
 

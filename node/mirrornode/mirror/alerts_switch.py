@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mirrornode.mirror.alerts_rules import verdicts
+from mirrornode.mirror.alerts_rules import SLOW, recent_uses, verdicts
 from mirrornode.store.alert_records import ASIDE, BACK, TRIAL, Standing
 from mirrornode.store.history import DAY_S
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mirrornode.mirror.alerts_rules import Facts, Finding, Server
 
 LONGEST_RESTS: Final = 12  # times the first rest
+PATIENCE_S: Final = 3600.0  # on trial for slowness while only short downloads come by
 SOON_S: Final = 30.0  # between two knocks when there is nobody else to go to
 
 
@@ -87,7 +88,11 @@ def _after_trial(
     if not all(judged):
         rests = standing.rests + 1
         return replace(standing, state=ASIDE, changed_at=facts.now, rests=rests)
-    if len(judged) >= settings.prove:
+    good = len(judged)
+    if standing.rule != SLOW or facts.now - standing.changed_at >= PATIENCE_S:
+        # Short ones show that it works, if not how fast; so they count at once, or in the end.
+        good = len(recent_uses(server, facts.now, standing.changed_at))
+    if good >= settings.prove:
         return replace(standing, state=BACK, changed_at=facts.now)
     return standing
 
