@@ -58,7 +58,9 @@ class Served:
 @pytest.fixture
 async def served(shared: Shared) -> AsyncIterator[Served]:
     recorder, uploads = Recorder(shared.catalog), Uploads()
-    numbers = NodeNumbers(shared.catalog, recorder, uploads, lambda: (2, 5), "1.2.3")
+    numbers = NodeNumbers(
+        shared.catalog, recorder, uploads, lambda: (2, 5), "1.2.3", lambda: {"disk": 1}
+    )
     metrics = Metrics(numbers)
     app = make_gateway(
         shelf_of(shared.catalog), "127.0.0.1", uploads, metrics=metrics, recorder=recorder
@@ -142,7 +144,8 @@ async def test_labels_are_few_and_name_nobody(served: Served) -> None:
         if sample.name.startswith("mirrornode_")
         for name in sample.labels
     }
-    assert labels <= {"kind", "outcome", "source", "face", "result", "window", "version", "le"}
+    known = {"kind", "outcome", "source", "face", "result", "window", "version", "rule", "le"}
+    assert labels <= known
 
 
 async def test_two_nodes_of_one_process_do_not_share_numbers(
@@ -195,6 +198,10 @@ async def test_rules_and_dashboard_name_only_what_a_scrape_has(known: set[str]) 
     assert len(set(numbers)) == len(numbers)
     queries = [line for line in rules.splitlines() if line.strip().startswith("expr:")]
     assert rules.count("- alert:") == len(queries)
+
+
+async def test_alerts_that_stand_are_counted_by_rule(served: Served) -> None:
+    assert await served.value("mirrornode_alerts", rule="disk") == 1
 
 
 async def test_metrics_page_names_all_of_them_and_no_other(known: set[str]) -> None:

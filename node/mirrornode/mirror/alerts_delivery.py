@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 100  # notices for one webhook
-MAX_TRIES: Final = 10  # about 40 minutes
+MAX_TRIES: Final = 10  # with the pauses between them about 17 minutes
 FIRST_PAUSE_S: Final = 2.0
 LONGEST_PAUSE_S: Final = 600.0
 ANSWER_S: Final = 10.0
@@ -93,10 +93,12 @@ class Deliveries:
         while True:
             notice = await queue.get()
             for number in range(MAX_TRIES):
+                if number:
+                    pause_s = self._first_pause_s * 2 ** (number - 1)
+                    await asyncio.sleep(min(pause_s, LONGEST_PAUSE_S))
                 if (told := await self._post(hook, notice)).is_taken:
                     break
                 log.warning("webhook failed webhook=%s reason=%s", told.webhook, told.answer)
-                await asyncio.sleep(min(self._first_pause_s * 2**number, LONGEST_PAUSE_S))
             else:
                 log.error("notice given up webhook=%s rule=%s", label_of(hook), notice.alert.rule)
 
