@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 5.0
+KNOCK_S: Final = 60.0  # between two knocks at an origin that is known to be away
 SETTLE_S: Final = 0.5  # after a download has ended, until its record is there
 MAX_UNSAVED: Final = 1000
 TEST_TEXT: Final = "this is a test: alerts of this node arrive here"
@@ -85,6 +86,7 @@ class Alerts:
         self._active = self._book.alerts
         self._uses: list[MirrorUse] = []
         self._wake = asyncio.Event()
+        self._knocked_at = 0.0
         self._put_origins_last()
 
     # -- for others ------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ class Alerts:
             StoreError: The catalog cannot be used.
         """
         self.save_uses()
-        self._origins.try_failing()
+        self._knock()
         settings, before = self._settings, self._standings
         facts = self._finder.facts(before, self._clock())
         faults = find_faults(facts, settings, before)
@@ -183,6 +185,14 @@ class Alerts:
             uses, self._uses = self._uses, []
         if uses:
             self._catalog.note_mirror_uses(uses)
+
+    def _knock(self) -> None:
+        """Knock at origins that failed, often until that is an alert and seldom from then on."""
+        failures = [state.failures for state in self._origins.states() if state.failures]
+        is_known = all(count >= self._settings.origin_failures for count in failures)
+        if failures and not (is_known and 0 <= self._clock() - self._knocked_at < KNOCK_S):
+            self._knocked_at = self._clock()
+            self._origins.try_failing()
 
     def _answers(self, name: str) -> bool:
         """Knock at a mirror or origin that was put aside."""
