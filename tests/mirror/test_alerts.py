@@ -292,7 +292,7 @@ async def test_open_alerts_takes_over_what_origins_did_when_names_are_not_kept(
 ) -> None:
     origin = HubOrigin("http://127.0.0.1:1")
     states = [
-        SourceState(origin.origin_id, "failed", 5, 0.0, "gone"),
+        SourceState(origin.origin_id, "failed", 5, 0.0, "gone", busy_s=5000.0),
         SourceState("peer:12D3KooWsecret", "idle", 5, 0.0),
     ]
     async with Room(tmp_path).node("one") as peer:
@@ -304,4 +304,5 @@ async def test_open_alerts_takes_over_what_origins_did_when_names_are_not_kept(
                 recording.note(object(), states)
         (use,) = peer.catalog.mirror_uses([origin.origin_id])[origin.origin_id]
         assert (use.outcome, use.size_bytes) == ("failed", 5)
+        assert use.seconds < 5000  # no longer than the download: its files came side by side
         assert {one.source_id for one in peer.catalog.downloads()[0].sources} == {""}

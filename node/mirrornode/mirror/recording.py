@@ -243,7 +243,8 @@ class Recorder:
         """Have `take` called with what the sources of each download that ends did, in the loop.
 
         They have their names even when those are not to be kept: whoever takes them may keep none
-        but those of servers that the configuration names. It must be quick and not raise.
+        but those of servers that the configuration names. Their seconds are at most those of the
+        download. It must be quick and not raise.
         """
         with self._lock:
             self._source_observers.append(take)
@@ -306,7 +307,13 @@ class Recorder:
         for take in observers:
             assert download is not None
             take(download)
-        uses = recording.uses() if source_observers else ()
+        uses: Sequence[SourceUse] = ()
+        if source_observers:
+            most_s = recording.seconds  # files that came side by side were added up
+            uses = [
+                dataclasses.replace(use, seconds=min(use.seconds, most_s))
+                for use in recording.uses()
+            ]
         for take_sources in source_observers:
             take_sources(uses)
 
