@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,9 +25,11 @@ from mirrornode.store.alert_records import ASIDE, TRIAL
 from mirrornode.store.catalog import Catalog, open_catalog
 from mirrornode.store.history_records import Download, SourceUse
 from mirrornode.store.records import MirrorUse
-from support.hub_origin import StandInHub, running_hub
+from support.hub_origin import Blob, StandInHub, running_hub
+from support.hub_room import hub_file, hub_peer, named, sha256_of
 from support.paced_server import paced_server
 from support.room import Room
+from support.waiting import until
 
 START = 1_800_000_000.0
 MB = 1_000_000
@@ -306,3 +309,50 @@ async def test_open_alerts_takes_over_what_origins_did_when_names_are_not_kept(
         assert (use.outcome, use.size_bytes) == ("failed", 5)
         assert use.seconds < 5000  # no longer than the download: its files came side by side
         assert {one.source_id for one in peer.catalog.downloads()[0].sources} == {""}
+
+
+async def test_origin_when_it_refuses_files_then_none_fails_and_the_next_is_asked_alone(
+    tmp_path: Path,
+) -> None:
+    files = {f"f{number}.bin": Blob(900_000, number) for number in range(7)}
+    with running_hub() as broken, running_hub() as whole:
+        broken.add_model("org/model", files)
+        whole.add_model("org/model", files)
+        settings = AlertsConfig(calm_s=0.0, slow_rate=50_000)
+        config = Config(home=tmp_path / "home", alerts=settings)
+        async with Room(tmp_path).node("one") as peer, hub_peer(peer, broken, whole) as one:
+            clock, recorder = Clock(), peer.ports.recorder
+            deliveries = Deliveries((), Sender("nas", ""))
+            alerts = Alerts(peer.catalog, config, one.origins, deliveries, clock=clock)
+            recorder.on_sources(alerts.take_sources)
+            broken_id = f"hub:{broken.host}"
+
+            async def bring(number: int) -> int:
+                """Bring a file; return how often the first origin was asked for it."""
+                clock.now += 60.0
+                file = hub_file(broken, "org/model", f"f{number}.bin")
+                brought = await one.files.bring(
+                    named(broken, "org/model"), file, "", lambda _: None
+                )
+                assert sha256_of(brought.path) == file.sha256
+                await until(lambda: not recorder.running)
+                return len(broken.requests(f"f{number}.bin"))
+
+            async def look() -> list[tuple[str, str, str]]:
+                clock.now += 1.0
+                return [told(notice) for notice in await asyncio.to_thread(alerts.look)]
+
+            broken.refuse(503, match=".bin")
+            for number in range(3):
+                assert await look() == []
+                assert await bring(number) > 0
+            assert await look() == [("fired", "slow", broken_id)]
+            assert await bring(3) == 0
+            broken.heal()
+            clock.now += settings.rest_s
+            assert await look() == []
+            assert await bring(4) > 0
+            assert await look() == []
+            assert await bring(5) > 0
+            assert await look() == [("recovered", "slow", broken_id)]
+            assert await bring(6) > 0

@@ -28,6 +28,7 @@ class HubPeer:
     peer: Peer
     files: HubFiles
     refused: list[tuple[Named, str]]  # what an origin refused, and to which token
+    origins: Origins
 
 
 @asynccontextmanager
@@ -51,7 +52,7 @@ async def hub_peer(peer: Peer, *hubs: StandInHub) -> AsyncIterator[HubPeer]:
         refused.append((named, token))
 
     async with open_hub_files(peer.ports, origins, peer.catalog.home, note) as files:
-        yield HubPeer(peer, files, refused)
+        yield HubPeer(peer, files, refused, origins)
 
 
 def named(hub: StandInHub, name: str, **changes: Any) -> Named:
