@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+
+from mirrornode.calls.caller import Caller, ignore
 
 if TYPE_CHECKING:
     from mirrornode.daemon import Node
-    from mirrornode.events import Event, Progress
+    from mirrornode.events import Progress
 
 
-class NameCalls(ABC):
+class NameCalls(Caller):
     """What `Client` can do with names."""
 
     def publish(
@@ -42,7 +42,7 @@ class NameCalls(ABC):
         name_verbs.publish_request(fields)  # before anything is started
 
         async def here(node: Node) -> object:
-            return await name_verbs.publish_here(node.names, fields, progress or _ignore)
+            return await name_verbs.publish_here(node.names, fields, progress or ignore)
 
         return dict(self._ask("publish", fields, progress, lambda: self._in_node(here)))
 
@@ -68,22 +68,3 @@ class NameCalls(ABC):
             return dict(self._with_catalog(lambda c: name_verbs.unpublish(c, fields)))
 
         return dict(self._ask("unpublish", fields, None, here))
-
-    @abstractmethod
-    def _ask(
-        self,
-        verb: str,
-        fields: dict[str, Any],
-        progress: Progress | None,
-        here: Callable[[], Any],
-    ) -> Any: ...
-
-    @abstractmethod
-    def _with_catalog(self, work: Callable[[Any], Any]) -> Any: ...
-
-    @abstractmethod
-    def _in_node(self, work: Callable[[Node], Awaitable[object]]) -> Any: ...
-
-
-def _ignore(event: Event) -> None:
-    """Progress nobody asked for."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mirrornode.calls.caller import Caller, ignore
 from mirrornode.wire.hub import is_hub_target
 
 if TYPE_CHECKING:
-    from mirrornode.config import Config
     from mirrornode.daemon import Node
-    from mirrornode.events import Event, Progress
+    from mirrornode.events import Progress
 
 
-class KeepCalls(ABC):
+class KeepCalls(Caller):
     """Pins, and freeing room."""
-
-    config: Config
 
     def pin(
         self,
@@ -60,7 +57,7 @@ class KeepCalls(ABC):
         async def here(node: Node) -> object:
             from mirrornode.gateway.keep_verbs import KeepVerbs
 
-            return await KeepVerbs(node.keeping, self.config).pin(fields, progress or _ignore)
+            return await KeepVerbs(node.keeping, self.config).pin(fields, progress or ignore)
 
         return dict(self._ask("pin", fields, progress, lambda: self._in_node(here)))
 
@@ -108,22 +105,3 @@ class KeepCalls(ABC):
                 ),
             )
         )
-
-    @abstractmethod
-    def _ask(
-        self,
-        verb: str,
-        fields: dict[str, Any],
-        progress: Progress | None,
-        here: Callable[[], Any],
-    ) -> Any: ...
-
-    @abstractmethod
-    def _with_catalog(self, work: Callable[[Any], Any]) -> Any: ...
-
-    @abstractmethod
-    def _in_node(self, work: Callable[[Node], Awaitable[object]]) -> Any: ...
-
-
-def _ignore(event: Event) -> None:
-    """Progress nobody asked for."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mirrornode.calls.caller import Caller, ignore
+
 if TYPE_CHECKING:
-    from mirrornode.config import Config
     from mirrornode.daemon import Node
-    from mirrornode.events import Event, Progress
+    from mirrornode.events import Progress
 
 
-class SyncCalls(ABC):
+class SyncCalls(Caller):
     """Syncing."""
-
-    config: Config
 
     def sync(
         self,
@@ -58,7 +56,7 @@ class SyncCalls(ABC):
         async def here(node: Node) -> object:
             from mirrornode.gateway.sync_verbs import SyncVerbs
 
-            return await SyncVerbs(node.syncing).sync(fields, progress or _ignore)
+            return await SyncVerbs(node.syncing).sync(fields, progress or ignore)
 
         return list(self._ask("sync", fields, progress, lambda: self._in_node(here)))
 
@@ -70,22 +68,3 @@ class SyncCalls(ABC):
             return self._with_catalog(lambda catalog: records_of(catalog, self.config))
 
         return list(self._ask("syncs", {}, None, here))
-
-    @abstractmethod
-    def _ask(
-        self,
-        verb: str,
-        fields: dict[str, Any],
-        progress: Progress | None,
-        here: Callable[[], Any],
-    ) -> Any: ...
-
-    @abstractmethod
-    def _with_catalog(self, work: Callable[[Any], Any]) -> Any: ...
-
-    @abstractmethod
-    def _in_node(self, work: Callable[[Node], Awaitable[object]]) -> Any: ...
-
-
-def _ignore(event: Event) -> None:
-    """Progress nobody asked for."""

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from mirrornode.config import Config
-    from mirrornode.events import Progress
+from mirrornode.calls.caller import Caller
 
 
-class AlertCalls(ABC):
+class AlertCalls(Caller):
     """What stands, and who is told."""
-
-    config: Config
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that stand, the oldest first; without a daemon those it left."""
@@ -34,15 +28,3 @@ class AlertCalls(ABC):
         from mirrornode.gateway.alert_verbs import told_when_stopped
 
         return list(self._ask("test_alerts", {}, None, lambda: told_when_stopped(self.config)))
-
-    @abstractmethod
-    def _ask(
-        self,
-        verb: str,
-        fields: dict[str, Any],
-        progress: Progress | None,
-        here: Callable[[], Any],
-    ) -> Any: ...
-
-    @abstractmethod
-    def _with_catalog(self, work: Callable[[Any], Any]) -> Any: ...

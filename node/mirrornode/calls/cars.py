@@ -9,17 +9,16 @@ import asyncio
 import os
 import stat
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mirrornode.calls.caller import Caller, ignore
 from mirrornode.errors import DaemonGone, PathRefused, TargetError
 
 if TYPE_CHECKING:
-    from mirrornode.config import Config
-    from mirrornode.events import Event, Progress
+    from mirrornode.events import Progress
     from mirrornode.store.catalog import Catalog
 
 STANDARD = "-"
@@ -27,10 +26,8 @@ STANDARD = "-"
 PathLike = str | os.PathLike[str]
 
 
-class CarCalls(ABC):
+class CarCalls(Caller):
     """What `Client` can do with CAR files."""
-
-    config: Config
 
     def export(
         self,
@@ -71,7 +68,7 @@ class CarCalls(ABC):
 
         def here() -> dict[str, Any]:
             return self._with_catalog(
-                lambda catalog: car_verbs.export(catalog, fields, progress or _ignore)
+                lambda catalog: car_verbs.export(catalog, fields, progress or ignore)
             )
 
         if str(output) != STANDARD:
@@ -133,7 +130,7 @@ class CarCalls(ABC):
         def here() -> dict[str, Any]:
             def work(catalog: Catalog) -> dict[str, Any]:
                 ports = ImportPorts(catalog, ActiveTransfers(), lambda: None)
-                return asyncio.run(car_verbs.import_(ports, fields, progress or _ignore))
+                return asyncio.run(car_verbs.import_(ports, fields, progress or ignore))
 
             return self._with_catalog(work)
 
@@ -159,22 +156,6 @@ class CarCalls(ABC):
         except OSError as exc:
             raise TargetError(f"cannot read {absolute}: {exc.strerror or exc}") from exc
 
-    @abstractmethod
-    def _ask(
-        self,
-        verb: str,
-        fields: dict[str, Any],
-        progress: Progress | None,
-        here: Callable[[], Any],
-    ) -> Any: ...
-
-    @abstractmethod
-    def _with_catalog(self, work: Callable[[Catalog], dict[str, Any]]) -> dict[str, Any]: ...
-
 
 def _absolute(path: PathLike) -> str:
     return str(Path(path).expanduser().absolute())
-
-
-def _ignore(event: Event) -> None:
-    """Progress nobody asked for."""
