@@ -165,6 +165,7 @@ class Node:
                 "agent": link.agent,
                 "outbound": link.outbound,
                 "is_mirrornode": tickets.PROTOCOL in link.protocols,
+                "rtt_s": self.swarm.round_trip_s(link.peer_id),
             }
             for link in self.swarm.links()
         ]

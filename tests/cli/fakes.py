@@ -52,6 +52,7 @@ PEER = {
     "agent": "mirrornode/0.1.0",
     "outbound": True,
     "is_mirrornode": True,
+    "rtt_s": 0.0012,
 }
 STATUS = {
     "running": True,

@@ -18,6 +18,7 @@ from mirrornode.errors import (
 )
 from mirrornode.swarm import island
 from mirrornode.swarm.node import PeerLink
+from support.waiting import until
 from swarm.swarms import (
     DEAD,
     STRANGER,
@@ -49,6 +50,19 @@ async def test_dial_when_peer_is_there_then_both_know_each_other(opened: Opener)
     inbound = await seen_by_server
     assert (inbound.peer_id, inbound.outbound) == (client.peer_id, False)
     assert f"{inbound.listen_addresses[0]}/p2p/{client.peer_id}" in client.addresses()
+
+
+async def test_round_trip_when_a_ping_was_answered_then_it_is_known(opened: Opener) -> None:
+    client, server = await linked(opened)
+    await until(lambda: client.round_trip_s(server.peer_id) is not None)
+    round_trip_s = client.round_trip_s(server.peer_id)
+    assert round_trip_s is not None
+    assert round_trip_s > 0
+    assert client.round_trip_s(STRANGER) is None
+    left = gone(client)
+    await client.disconnect(server.peer_id)
+    await left
+    assert client.round_trip_s(server.peer_id) is None
 
 
 async def test_dial_when_connected_then_returns_without_addresses(opened: Opener) -> None:

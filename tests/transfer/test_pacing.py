@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mirrornode.transfer.pacing import Downloads, Uploads, pace_of
+from mirrornode.transfer.pacing import MAX_PEERS_COUNTED, Downloads, Uploads, pace_of
 
 
 def never() -> bool:
@@ -68,6 +68,20 @@ def test_uploads_when_not_limited_then_nobody_waits_and_all_is_counted() -> None
     assert uploads.sent_bytes == 7
     with uploads.pacing():
         pass
+
+
+def test_uploads_to_peers_are_counted_for_those_who_were_sent_something_last() -> None:
+    uploads = Uploads()
+    uploads.note_sent(3, peer="first")
+    uploads.note_sent(5)
+    for number in range(MAX_PEERS_COUNTED - 1):
+        uploads.note_sent(1, peer=f"peer {number}")
+    uploads.note_sent(4, peer="first")
+    assert uploads.sent_by_peer["first"] == 7
+    uploads.note_sent(1, peer="one more")
+    assert len(uploads.sent_by_peer) == MAX_PEERS_COUNTED
+    assert "peer 0" not in uploads.sent_by_peer
+    assert {"first", "one more"} <= uploads.sent_by_peer.keys()
 
 
 async def test_uploads_when_limited_then_threads_and_tasks_share_the_turns() -> None:

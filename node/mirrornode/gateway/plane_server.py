@@ -256,7 +256,7 @@ class _Request(BaseHTTPRequestHandler):
             piece = view[: uploads.piece_bytes or len(view)]
             uploads.wait(self._peer, len(piece), is_small=is_small)
             self.wfile.write(piece)
-            uploads.note_sent(len(piece))
+            uploads.note_sent(len(piece), peer=self._peer)
             view = view[len(piece) :]
 
     def _is_admitted(self) -> bool:
@@ -303,7 +303,7 @@ class _Request(BaseHTTPRequestHandler):
                     answers.check_unchanged(opened)
                     count = sock.sendfile(file, start, size)
                     self._check_sent(opened, count)
-                    uploads.note_sent(count)
+                    uploads.note_sent(count, peer=self._peer)
                     start += count
             return
         if not self._buffer:
@@ -316,7 +316,7 @@ class _Request(BaseHTTPRequestHandler):
             count = os.preadv(opened.descriptor, [view], start)
             self._check_sent(opened, count)
             sock.sendall(view[:count])
-            uploads.note_sent(count)
+            uploads.note_sent(count, peer=self._peer)
             start += count
 
     def _send_arriving(self, cid_text: str) -> None:

@@ -127,6 +127,12 @@ class Connection:
         """Bytes that have come on one-way streams."""
         return self._intake.received_bytes
 
+    @property
+    def round_trip_s(self) -> float | None:
+        """Mean of the latest pings; None before the first was answered."""
+        mean_s: float = self._mux.rtt()
+        return mean_s or None
+
     def abort(self) -> None:
         """End the connection at once."""
         self._mux.abort()

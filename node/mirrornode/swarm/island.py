@@ -92,6 +92,7 @@ class Island:
         self._services: dict[str, Service | Intake] = {}
         self._connections: dict[str, list[Connection]] = {}  # oldest first, also unidentified
         self._links: dict[str, PeerLink] = {}
+        self._linked: dict[str, Connection] = {}  # the connections that the links tell of
         self._dialling: dict[str, _Flight] = {}
         self._link_changed = trio.Event()
         self._handshakes = 0
@@ -319,6 +320,11 @@ class Island:
     def _all_connections(self) -> Iterable[Connection]:
         return [each for group in self._connections.values() for each in group]
 
+    def round_trip_s(self, peer_id: str) -> float | None:
+        """Return the round trip to a linked peer, where it is known; from any thread."""
+        connection = self._linked.get(peer_id)
+        return None if connection is None else connection.round_trip_s
+
     def _best(self, peer_id: str) -> Connection | None:
         """Return the connection to use with a peer, the same that the peer uses with us."""
         usable = [each for each in self._connections.get(peer_id, ()) if each.is_usable]
@@ -349,6 +355,7 @@ class Island:
         """Bring the link of a peer in line with its connections and tell the watcher."""
         connection = self._best(peer_id)
         if connection is None or connection.identification is None:
+            self._linked.pop(peer_id, None)
             if self._links.pop(peer_id, None) is not None:
                 self._watcher.link_down(peer_id)
         else:
@@ -360,6 +367,7 @@ class Island:
                 connection.outbound,
                 connection.identification.addresses,
             )
+            self._linked[peer_id] = connection
             if self._links.get(peer_id) != link:
                 self._links[peer_id] = link
                 self._watcher.link_up(link)

@@ -231,6 +231,10 @@ class Swarm:
         """Return the link to a peer, or None when it is not connected."""
         return self._links.get(peer_id)
 
+    def round_trip_s(self, peer_id: str) -> float | None:
+        """Return the round trip to a connected peer, None before it was measured."""
+        return self._island.round_trip_s(peer_id)
+
     def on_peer(self, callback: Callable[[PeerLink], None]) -> Callable[[], None]:
         """Call back when a peer is connected and identified, and when it says something new.
 

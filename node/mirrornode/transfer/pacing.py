@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Faces that send content.
 PEER_PLANE, BITSWAP, GATEWAY, HUB_ENDPOINT = "peer_plane", "bitswap", "gateway", "hub"
+MAX_PEERS_COUNTED: Final = 256  # by what each was sent; whoever was sent nothing for longest goes
 LOOK_S: Final = 0.1  # how often a lane that waits looks whether it was broken off
 
 
@@ -76,6 +77,7 @@ class Uploads:
         self._clock = clock
         self._changed = threading.Condition()  # guards all below
         self._sent: Counter[str] = Counter()  # by face
+        self._sent_to: dict[str, int] = {}  # by peer, who was sent something last at the end
         self._is_closed = False
         lowest = min(filter(None, (rate_bytes_per_s, rate_per_peer)), default=0)
         self._turns = FairTurns(rate_bytes_per_s, rate_per_peer, clock()) if lowest else None
@@ -109,10 +111,24 @@ class Uploads:
         with self._changed:
             return Counter(self._sent)
 
-    def note_sent(self, size_bytes: int, face: str = PEER_PLANE) -> None:
-        """Count content that went out through a face of this node; called from any thread."""
+    @property
+    def sent_by_peer(self) -> Mapping[str, int]:
+        """As `sent_bytes`, for each of the peers that were sent anything last."""
+        with self._changed:
+            return dict(self._sent_to)
+
+    def note_sent(self, size_bytes: int, face: str = PEER_PLANE, peer: str = "") -> None:
+        """Count content that went out through a face of this node; called from any thread.
+
+        Args:
+            peer: Whom it went to; "" where nobody has proved who he is.
+        """
         with self._changed:
             self._sent[face] += size_bytes
+            if peer:
+                self._sent_to[peer] = self._sent_to.pop(peer, 0) + size_bytes
+                if len(self._sent_to) > MAX_PEERS_COUNTED:
+                    del self._sent_to[next(iter(self._sent_to))]
 
     def wait(self, peer: str, size_bytes: int, *, is_small: bool) -> None:
         """Block until a piece of a peer's answer may go; called from any thread.
