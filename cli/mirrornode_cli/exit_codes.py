@@ -65,6 +65,7 @@ EXIT_CODES: Mapping[type[errors.MirrorError], int] = {
     errors.HubNotFound: NOT_FOUND,
     errors.OriginAway: NOT_FOUND,
     errors.Incomplete: PARTIAL,
+    errors.Stopped: INTERRUPTED,
     errors.DaemonGone: LOCAL,
     errors.NodeEnding: LOCKED,
 }

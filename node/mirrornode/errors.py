@@ -34,6 +34,7 @@
     ├── AccessRefused        policy, token or licence says no
     │   └── LicenceRefused
     ├── Incomplete           some files of a folder are missing
+    ├── Stopped              somebody who may has ended this download
     └── DaemonGone           the daemon stopped while we waited for it
 
 Transfers evict by `blame` and retry by `transient`; nobody parses messages. HTTP statuses live in
@@ -303,6 +304,12 @@ class NodeEnding(MirrorError):
 
     blame = Blame.LOCAL
     transient = True
+
+
+class Stopped(MirrorError):
+    """A download was ended from outside, by who may do that; what came is kept for the next."""
+
+    blame = Blame.USER
 
 
 class DaemonGone(MirrorError):

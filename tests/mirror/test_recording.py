@@ -15,7 +15,14 @@ import pytest
 from mirrornode.config import Config, HistoryConfig, LogConfig
 from mirrornode.content.cid import Cid
 from mirrornode.content.recipe import UNIXFS_V1_2025
-from mirrornode.errors import CatalogUnusable, Incomplete, NoProviders, SourceGone, TargetError
+from mirrornode.errors import (
+    CatalogUnusable,
+    Incomplete,
+    NoProviders,
+    SourceGone,
+    Stopped,
+    TargetError,
+)
 from mirrornode.events import GetProgress, SourceState
 from mirrornode.mirror.get import GetRequest, get
 from mirrornode.mirror.recording import Recorder, open_recorder
@@ -58,6 +65,40 @@ def only(taker: Peer) -> Download:
 
 
 # -- the account itself --------------------------------------------------------------------------
+
+
+async def test_recording_when_it_is_stopped_then_its_task_goes_on_with_an_error() -> None:
+    ended: list[Download] = []
+    recorder = Recorder()
+    recorder.on_end(ended.append)
+
+    async def work() -> str:
+        with contextlib.suppress(Stopped):
+            async with recorder.recording("get", "x") as recording:
+                recording.stop()
+                recording.stop()
+                await asyncio.Event().wait()
+            raise AssertionError("it was not stopped")
+        await asyncio.sleep(0)
+        return "went on"
+
+    assert await asyncio.create_task(work()) == "went on"
+    assert [download.outcome for download in ended] == ["cancelled"]
+
+
+async def test_recording_when_its_task_is_cancelled_besides_then_that_wins() -> None:
+    recorder = Recorder()
+
+    async def work() -> None:
+        async with recorder.recording("get", "x"):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await until(lambda: len(recorder.running) == 1)
+    recorder.running[0].stop()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_sources_of_several_parts_are_summed_and_judged() -> None:
@@ -264,6 +305,22 @@ async def test_get_that_is_stopped_is_recorded_with_what_came_and_goes_on_later(
         assert (found.outcome, found.error) == ("cancelled", "")
         assert 10 * LEAF < found.received_bytes < len(data)
         assert found.size_bytes == len(data)
+
+
+async def test_get_that_is_stopped_at_the_node_tells_its_user(tmp_path: Path) -> None:
+    data = content(400 * LEAF)
+    path, copy = write(tmp_path / "m.bin", data), write(tmp_path / "copy.bin", data)
+    async with nodes(tmp_path, "taker") as (taker,):
+        cid = taker.share(copy)
+        copy.unlink()
+        with paced_server(path, 100 * LEAF) as server:
+            stopped = ask(taker, cid, tmp_path / "out.bin", mirrors=(server.url,))
+            await until(lambda: taker.ports.recorder.received_bytes()["http"] > 10 * LEAF)
+            (running,) = taker.ports.recorder.running
+            running.stop()
+            with pytest.raises(Stopped):
+                await stopped
+        assert taker.catalog.downloads()[0].outcome == "cancelled"
 
 
 async def test_get_of_a_whole_file_by_its_url_is_recorded(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from mirrornode.errors import Incomplete, MirrorError, TargetError
+from mirrornode.errors import Incomplete, MirrorError, Stopped, TargetError
 from mirrornode.events import GetProgress
 from mirrornode.mirror.source_tally import SourceTally, add_all
 from mirrornode.store.history_records import Download, HistoryTotals, SourceUse, kind_of_source
@@ -58,6 +58,8 @@ class Recording:
         self._settled: dict[str, SourceTally] = {}
         self._parts: dict[object, Sequence[SourceState]] = {}
         self._opening: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = None  # which brings it
+        self._is_stopped = False
 
     # -- what happens ----------------------------------------------------------------------------
 
@@ -83,6 +85,12 @@ class Recording:
         with self._lock:
             tally = self._settled.setdefault(source_id, SourceTally(source_id))
             tally.sent_wrong, tally.reason = True, reason
+
+    def stop(self) -> None:
+        """End it: its block is cancelled, and leaves with `Stopped`. Only in the event loop."""
+        if self._task is not None and not self._is_stopped:
+            self._is_stopped = True
+            self._task.cancel()
 
     def fail(self, failure: BaseException) -> None:
         """Note why it fails, where the exception does not leave the block."""
@@ -142,6 +150,7 @@ class Recording:
         """Return what `mirrornode status` shows of it while it runs."""
         progress, is_shown = self.progress, self._recorder.keeps_requests
         return {
+            "id": self._number,
             "kind": self.kind,
             "target": self.target if is_shown else "",
             "out": self.out if is_shown else "",
@@ -163,6 +172,7 @@ class Recording:
     # -- start and end ---------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
         self._recorder.begin(self)
         # The download does not wait for the catalog.
         self._opening = asyncio.create_task(asyncio.to_thread(self._open))
@@ -180,6 +190,13 @@ class Recording:
         self._recorder.end(self, download if is_one else None)
         # A second cancel leaves the writing to its thread.
         await asyncio.shield(asyncio.create_task(self._close(download if is_one else None)))
+        if self._is_stopped and isinstance(failure, asyncio.CancelledError):
+            assert self._task is not None
+            # As `asyncio.timeout` does it: somebody else's cancellation goes on.
+            if self._task.uncancel() == 0:
+                raise Stopped(
+                    "this download was stopped at the node; what came is kept"
+                ) from failure
 
     def _open(self) -> None:
         self._number = self._recorder.save(self.download(has_ended=False))

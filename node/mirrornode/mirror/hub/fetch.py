@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from mirrornode.errors import (
     FileChanged,
     MirrorError,
+    Stopped,
     StoreError,
 )
 from mirrornode.mirror.hub.body import HubBody, again
@@ -289,7 +290,8 @@ class HubFiles:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (failure := task.exception()) is not None:
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None and not isinstance(failure, Stopped):  # who waits was told of that
             log.error("bringing a file of the Hub crashed", exc_info=failure)
 
     def find(self, file: HubFile) -> HubBlob | None:
@@ -437,7 +439,7 @@ class HubFiles:
             finally:
                 sharing.end(exc)
         except BaseException:
-            sharing.end(StoreError("the node is stopping"))
+            sharing.end(StoreError("it was stopped at the node"))
             raise
         finally:
             self._sharing.pop(file.etag, None)
