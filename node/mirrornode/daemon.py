@@ -33,6 +33,7 @@ from mirrornode.gateway.keep_verbs import KeepVerbs
 from mirrornode.gateway.listeners import Address, bind, listening, parse_address
 from mirrornode.gateway.node_numbers import NodeNumbers
 from mirrornode.gateway.opening import GatewayParts, open_gateway
+from mirrornode.gateway.page import Page
 from mirrornode.gateway.peer_plane import TicketOffice
 from mirrornode.gateway.plane_server import serving
 from mirrornode.gateway.routing_v1_lookups import Lookups
@@ -228,7 +229,7 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
                 router_urls=config.routing.delegated,
             )
         )
-        gateway = ""
+        gateway, page = "", None
         if not is_short_lived:
 
             def connected() -> tuple[int, int]:
@@ -236,7 +237,8 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
 
             lookups = Lookups(swarm, dht, finder)
             numbers = NodeNumbers(catalog, recorder, uploads, connected, __version__, alerts.counts)
-            parts = GatewayParts(shelf, numbers, hub, names.resolver, swarm, lookups, door)
+            page = Page(numbers, config)
+            parts = GatewayParts(shelf, numbers, hub, names.resolver, swarm, lookups, door, page)
             gateway = await stack.enter_async_context(open_gateway(config, parts))
         sharing = CacheSharing(hub)
         keeping = await stack.enter_async_context(open_keeping(ports, hub, swarm, config.storage))
@@ -280,6 +282,8 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         table = dict(verbs.table())
         for more in more_verbs:
             table |= more.table()
+        if page is not None:
+            run(page.run(table))
         await stack.enter_async_context(listening(make_control(table, door), control))
         yield node
 

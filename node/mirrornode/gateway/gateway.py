@@ -17,17 +17,22 @@ from mirrornode.gateway.health import PATHS as HEALTH_PATHS
 from mirrornode.gateway.health import HealthRoutes
 from mirrornode.gateway.hub_api import MAX_BODY_BYTES
 from mirrornode.gateway.ipfs_routes import IpfsRoutes
+from mirrornode.gateway.page import EVENTS_PATH
 
 if TYPE_CHECKING:
     from mirrornode.gateway.hub import HubEndpoint
     from mirrornode.gateway.ipfs_names import NameResolver
     from mirrornode.gateway.metrics import Metrics
     from mirrornode.gateway.node_card import NodeCardRoute
+    from mirrornode.gateway.page import Page
     from mirrornode.gateway.routing_ipns import IpnsRoutes
     from mirrornode.gateway.routing_v1 import RoutingRoutes
     from mirrornode.mirror.recording import Recorder
     from mirrornode.mirror.shelf import Shelf
     from mirrornode.transfer.pacing import Uploads
+
+# A page that is open keeps nobody from ending, and shows until the end what is waited for.
+UNCOUNTED_PATHS = frozenset({*HEALTH_PATHS, EVENTS_PATH})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,6 +52,7 @@ def make_gateway(
     health: HealthRoutes | None = None,
     access: GatewayAccess | None = None,
     card: NodeCardRoute | None = None,
+    page: Page | None = None,
 ) -> web.Application:
     """Return the gateway's application.
 
@@ -59,13 +65,14 @@ def make_gateway(
         health: Answers supervisors; None for one that looks at the door only.
         access: Who may ask; None: everybody.
         card: Tells where the node is; None for a gateway that does not.
+        page: Shows the node to people; None for a gateway without.
     """
 
     entrance = door or Door()
 
     @web.middleware
     async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in HEALTH_PATHS:
+        if request.path in UNCOUNTED_PATHS:
             return await handler(request)
         if entrance.is_closed:
             raise web.HTTPServiceUnavailable(
@@ -76,7 +83,8 @@ def make_gateway(
             return await handler(request)
 
     app = web.Application(middlewares=[counted], client_max_size=MAX_BODY_BYTES)
-    guard(app, access or GatewayAccess(host=host))
+    access = access or GatewayAccess(host=host)
+    guard(app, access)
     # At the top, the endpoint of the Hub has paths of its own below ours.
     otherwise = hub.answer if hub is not None and not hub.prefix else None
     IpfsRoutes(shelf, uploads, names, otherwise=otherwise, recorder=recorder).add_to(app)
@@ -89,6 +97,8 @@ def make_gateway(
         metrics.add_to(app)
     if card is not None:
         card.add_to(app)
+    if page is not None:
+        page.add_to(app, access, otherwise)
     if hub is not None:
         hub.add_to(app)
     return app

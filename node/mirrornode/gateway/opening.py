@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mirrornode.config import Config
     from mirrornode.gateway.door import Door
     from mirrornode.gateway.node_numbers import NodeNumbers
+    from mirrornode.gateway.page import Page
     from mirrornode.gateway.routing_v1_lookups import Lookups
     from mirrornode.mirror.hub.parts import HubParts
     from mirrornode.mirror.ipns import NameResolver
@@ -51,6 +52,7 @@ class GatewayParts:
     swarm: Swarm
     lookups: Lookups
     door: Door
+    page: Page
 
 
 @asynccontextmanager
@@ -97,6 +99,7 @@ async def open_gateway(config: Config, parts: GatewayParts) -> AsyncIterator[str
         recorder=numbers.recorder,
         access=access,
         card=NodeCardRoute(parts.swarm),
+        page=parts.page,
     )
     async with listening(app, sock) as port:
         host = f"[{address.host}]" if ":" in address.host else address.host

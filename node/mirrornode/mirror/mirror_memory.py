@@ -1,19 +1,20 @@
-"""What a `get` asks the catalog about mirrors before it begins, and tells it when it has ended."""
+"""What the catalog remembers of mirrors: asked before a `get`, told after it, shown on the page."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mirrornode.errors import MirrorError
 from mirrornode.mirror.mirror_choice import MirrorChoice
-from mirrornode.mirror.mirror_score import mirror_key
-from mirrornode.sources.web import split_url
+from mirrornode.mirror.mirror_score import mirror_key, score_of
+from mirrornode.sources.web import public_url, split_url
 from mirrornode.store.alert_records import ASIDE, TRIAL
 
 if TYPE_CHECKING:
+    from mirrornode.config import MirrorConfig
     from mirrornode.store.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -58,3 +59,44 @@ def remember_mirrors(catalog: Catalog, choices: Iterable[MirrorChoice], spent_s:
     except MirrorError as exc:
         # It must not hide how the `get` itself ended.
         log.warning("mirrors not remembered reason=%s", exc)
+
+
+def known_mirrors(
+    catalog: Catalog, mirrors: Sequence[MirrorConfig], now: float
+) -> list[dict[str, Any]]:
+    """Return how each mirror did, without asking it anything; blocking.
+
+    Args:
+        now: Unix seconds.
+
+    Returns:
+        Records named as those of `measure_mirrors`; "recent" has its uses, the newest first.
+    """
+    history = catalog.mirror_uses({mirror_key(mirror.url) for mirror in mirrors})
+    found = []
+    for mirror in mirrors:
+        uses = history[mirror_key(mirror.url)]
+        score = score_of(uses, now)
+        found.append(
+            {
+                "url": public_url(mirror.url),
+                "region": mirror.region,
+                "weight": mirror.weight,
+                "known_rate_bytes_per_s": score.rate_bytes_per_s,
+                "first_byte_s": score.first_byte_s,
+                "success": score.good / score.uses if score.uses else None,
+                "uses": score.uses,
+                "score": score.worth(mirror.weight),
+                "recent": [
+                    {
+                        "at": use.at,
+                        "outcome": use.outcome,
+                        "rate_bytes_per_s": (
+                            use.size_bytes / use.seconds if use.seconds > 0 else None
+                        ),
+                    }
+                    for use in uses
+                ],
+            }
+        )
+    return found

@@ -99,6 +99,11 @@ class Recording:
     # -- what is known ---------------------------------------------------------------------------
 
     @property
+    def number(self) -> int:
+        """Its number in the history; 0 before it has one."""
+        return self._number
+
+    @property
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
@@ -229,12 +234,13 @@ class Recorder:
         self.keeps_requests = keeps_requests
         self._catalog = catalog
         self._keep_days = keep_days
-        self._lock = threading.Lock()  # guards the five below
+        self._lock = threading.Lock()  # guards the six below
         self._running: dict[Recording, None] = {}
         self._received: Counter[str] = Counter()  # by kind of source, of those that ended
         self._asked: Counter[tuple[str, bool]] = Counter()
         self._observers: list[Callable[[Download], None]] = []
         self._source_observers: list[Callable[[Sequence[SourceUse]], None]] = []
+        self._start_observers: list[Callable[[], None]] = []
 
     def recording(self, kind: str, target: str) -> Recording:
         """Return the account of a new download; it begins and ends as a context manager.
@@ -265,6 +271,18 @@ class Recorder:
         """
         with self._lock:
             self._source_observers.append(take)
+
+    def on_start(self, take: Callable[[], None]) -> None:
+        """Have `take` called whenever a download begins, in the event loop; as `on_end`."""
+        with self._lock:
+            self._start_observers.append(take)
+
+    def stop(self, number: int) -> bool:
+        """End the running download of that number; False when there is none. Only in the loop."""
+        found = next((one for one in self.running if number and one.number == number), None)
+        if found is not None:
+            found.stop()
+        return found is not None
 
     def note_asked(self, face: str, *, is_hit: bool) -> None:
         """Count content that somebody asked a face of this node for; a hit was here already."""
@@ -312,6 +330,9 @@ class Recorder:
         """Take in a download that starts."""
         with self._lock:
             self._running[recording] = None
+            observers = list(self._start_observers)
+        for take in observers:
+            take()
 
     def end(self, recording: Recording, download: Download | None) -> None:
         """Move a download from those that run to the sums; None when it was none."""
