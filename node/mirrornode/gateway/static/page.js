@@ -19,7 +19,7 @@ const WORDS = {
     diskOf: "of {0}", sentAll: "{0} sent since start", inDay: "{0} in 24 h",
     eta: "{0} left", finding: "looking for sources", unnamed: "a download that is not named here", sources: "{0} sources", noSource: "no source yet", of: "{0} of {1}",
     thisNode: "this node", youHave: "this node", gave: "gave it to us", kept: "keeps a copy", coming: "is fetching a copy", refused: "refused a copy", more: "and {0} more",
-    allHere: "complete", partly: "{0} here", unknown: "not known", changed: "changed on disk", missing: "missing on disk", partial: "incomplete", notOpen: "not public", heldForPeer: "kept for a peer", shownOf: "{0} of {1} are shown; `mirrornode ls` lists all.",
+    alsoHave: "{0} peers have it", allHere: "complete", partly: "{0} here", unknown: "not known", changed: "changed on disk", missing: "missing on disk", partial: "incomplete", notOpen: "not public", heldForPeer: "kept for a peer", shownOf: "{0} of {1} are shown; `mirrornode ls` lists all.",
     stopped: "Stopped.", pinDone: "Pinned.", pinStarted: "On its way: it is pinned when it has come.", unpinDone: "No longer pinned.", failed: "That did not work: {0}", copied: "Copied.", copy: "Copy",
     ok: "ok", cancelled: "stopped", failedWord: "failed", lookUp: "Look", lookUpOf: "Look who has {0}", lookUpNone: "Nobody else was found.", looking: "Looking…",
     success: "{0} of {1} uses went well", neverUsed: "never used yet", firstByte: "first byte {0}", strip: "Uses of late, the newest on the right: {0} well, {1} failed, {2} with wrong bytes",
@@ -46,7 +46,7 @@ const WORDS = {
     diskOf: "共 {0}", sentAll: "启动以来已发送 {0}", inDay: "24 小时内 {0}",
     eta: "剩余 {0}", finding: "正在寻找来源", unnamed: "此处不显示名称的下载", sources: "{0} 个来源", noSource: "尚无来源", of: "{0} / {1}",
     thisNode: "本节点", youHave: "本节点", gave: "曾提供给我们", kept: "保存副本", coming: "正在获取副本", refused: "拒绝保存副本", more: "另有 {0} 个",
-    allHere: "完整", partly: "已有 {0}", unknown: "未知", changed: "磁盘上已改变", missing: "磁盘上已丢失", partial: "不完整", notOpen: "未公开", heldForPeer: "为对等节点保存", shownOf: "显示 {1} 项中的 {0} 项；`mirrornode ls` 列出全部。",
+    alsoHave: "{0} 个节点拥有", allHere: "完整", partly: "已有 {0}", unknown: "未知", changed: "磁盘上已改变", missing: "磁盘上已丢失", partial: "不完整", notOpen: "未公开", heldForPeer: "为对等节点保存", shownOf: "显示 {1} 项中的 {0} 项；`mirrornode ls` 列出全部。",
     stopped: "已停止。", pinDone: "已固定。", pinStarted: "正在获取，完成后即固定。", unpinDone: "已取消固定。", failed: "操作失败：{0}", copied: "已复制。", copy: "复制",
     ok: "成功", cancelled: "已停止", failedWord: "失败", lookUp: "查找", lookUpOf: "查找谁拥有 {0}", lookUpNone: "没有找到其他节点。", looking: "正在查找…",
     success: "{1} 次使用中 {0} 次正常", neverUsed: "尚未使用", firstByte: "首字节 {0}", strip: "最近的使用，最新在右：{0} 次正常，{1} 次失败，{2} 次字节错误",
@@ -500,7 +500,7 @@ function showShared() {
 }
 
 function makeShared() {
-  const row = build("tr", "", ["td", "name", "name"], ["span", "", "title", "name"], ["span", "sub mono", "sub", "name"], ["span", "sub", "path", "name"], ["td", "number", "size"], ["td", "", "here"], ["span", "", "hereText", "here"], ["div", "track small-track", "track", "here"], ["i", "", "fill", "track"], ["td", "wide", "licence"], ["td", "", "pins"], ["td", "wide", "has"], ["div", "has", "holders", "has"], ["td", "own", "own"]);
+  const row = build("tr", "", ["td", "name", "name"], ["span", "", "title", "name"], ["span", "sub mono", "sub", "name"], ["span", "sub", "path", "name"], ["span", "sub narrow", "more", "name"], ["td", "number", "size"], ["td", "", "here"], ["span", "", "hereText", "here"], ["div", "track small-track", "track", "here"], ["i", "", "fill", "track"], ["td", "wide licence", "licence"], ["td", "", "pins"], ["td", "wide", "has"], ["div", "has", "holders", "has"], ["td", "own", "own"]);
   return row;
 }
 
@@ -510,6 +510,7 @@ function updateShared(row, one) {
   say(part(row, "sub"), one.kind === "hub" ? [...(one.refs ?? []), one.target.split("@").pop().slice(0, 12)].join(" · ") : short(one.target));
   attr(part(row, "sub"), "title", one.target);
   say(part(row, "path"), one.path ?? "");
+  say(part(row, "more"), [one.licence, one.holders.length ? t("alsoHave", countText(one.holders.length)) : ""].filter(Boolean).join(" · "));
   say(part(row, "size"), sizeText(one.size_bytes));
   const isWhole = one.state === "ok";
   say(part(row, "hereText"), isWhole ? t("allHere") : one.here_bytes !== null && one.size_bytes ? t("partly", percent(one.here_bytes, one.size_bytes)) : t(one.state));
