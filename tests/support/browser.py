@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -191,10 +193,13 @@ async def running_browser(folder: Path) -> AsyncIterator[Browser]:
             process = await asyncio.create_subprocess_exec(
                 chromium(), *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank",
                 stdout=log, stderr=log, env={**os.environ, "HOME": os.fspath(folder)},
+                start_new_session=True,
             )  # fmt: skip
 
         async def end() -> None:
-            process.kill()
+            # The program may be a script that waits for the real one: end all of its session.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
         stack.push_async_callback(end)

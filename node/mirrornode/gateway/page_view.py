@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mirrornode.errors import MirrorError
 from mirrornode.wire.hub import is_hub_target, parse_hub_target
+
+if TYPE_CHECKING:
+    from mirrornode.wire.hub import HubTarget
 
 MAX_ROWS: Final = 300  # of one list
 MAX_TEXT: Final = 300  # letters of one text
@@ -253,19 +256,23 @@ def _pinned_alone(target: str, pins: Sequence[Record], givers: Mapping[str, int]
 
 def _pinned_key(target: str) -> str:
     """Return the target of a pin as `shared_records` names it: a part of a commit counts for it."""
-    if not is_hub_target(target):
-        return target
-    hub = parse_hub_target(target)
-    return f"hf:{hub.repo}@{hub.revision}"
+    hub = _hub_target(target)
+    return target if hub is None else f"hf:{hub.repo}@{hub.revision}"
+
+
+def _hub_target(target: str) -> HubTarget | None:
+    """Return what a text names of the Hub; None when it names nothing, as one that was cut."""
+    try:
+        return parse_hub_target(target) if is_hub_target(target) else None
+    except MirrorError:
+        return None
 
 
 def _givers(downloads: Iterable[Record]) -> dict[str, dict[str, int]]:
     """Return which peers brought what, by root."""
     found: dict[str, dict[str, int]] = {}
     for download in downloads:
-        root = str(download["root"])
-        if is_hub_target(root):
-            root = _pinned_key(root)
+        root = _pinned_key(str(download["root"]))
         for source in download["sources"]:
             if source["kind"] == "peer" and source["source_id"] and source["received_bytes"]:
                 peer_id = str(source["source_id"]).partition(":")[2]
@@ -296,10 +303,8 @@ def _for_reader(record: Record, open_repos: frozenset[str]) -> dict[str, Any]:
 def _may_be_named(target: str, open_repos: frozenset[str]) -> bool:
     if not is_hub_target(target):
         return True
-    try:
-        return str(parse_hub_target(target).repo) in open_repos
-    except MirrorError:
-        return False
+    hub = _hub_target(target)
+    return hub is not None and str(hub.repo) in open_repos
 
 
 def _without_own(record: Record) -> dict[str, Any]:

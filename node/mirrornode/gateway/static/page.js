@@ -255,6 +255,19 @@ const VIEWS = {
   jobs: [showJobs],
 };
 
+const waiting = new Set(); // sections that were told and are not drawn yet
+
+function showWaiting() {
+  const names = [...waiting];
+  waiting.clear();
+  showSome(names);
+}
+
+// Which downloads run, as a text to compare.
+function running() {
+  return rowsOf("transfers").map((one) => `${one.id} ${one.target}`).join("\n");
+}
+
 function showSome(names) {
   const views = new Set(names.flatMap((name) => VIEWS[name] ?? []));
   for (const view of views) view();
@@ -322,11 +335,15 @@ function sparkline(values) {
   return values.map((value, index) => `${first + index},${(23 - (22 * value) / most).toFixed(1)}`).join(" ");
 }
 
+// Returns whether the lines of the last minute have moved.
 function remember() {
+  let isMoving = false;
   for (const side of ["in", "out"]) {
+    isMoving ||= ago[side].some(Boolean) || seen.rates?.[side] > 0;
     ago[side].push(seen.rates?.[side] ?? 0);
     if (ago[side].length > 60) ago[side].shift();
   }
+  return isMoving;
 }
 
 function showAlerts() {
@@ -345,10 +362,10 @@ function targetName(one) {
 }
 
 function showTransfers() {
-  const running = rowsOf("transfers");
-  say(byId("transfers-count"), running.length ? t("running", countText(seen.transfers.total)) : "");
-  keyed(byId("transfers"), running, (one) => one.id || `${one.kind} ${one.target}`, makeTransfer, updateTransfer);
-  empty("transfers-empty", seen.transfers && !running.length, [["text", t("emptyTransfers")], ["code", "mirrornode get hf:org/name"]]);
+  const rows = rowsOf("transfers");
+  say(byId("transfers-count"), rows.length ? t("running", countText(seen.transfers.total)) : "");
+  keyed(byId("transfers"), rows, (one) => one.id || `${one.kind} ${one.target}`, makeTransfer, updateTransfer);
+  empty("transfers-empty", seen.transfers && !rows.length, [["text", t("emptyTransfers")], ["code", "mirrornode get hf:org/name"]]);
 }
 
 function makeTransfer() {
@@ -440,7 +457,8 @@ function showMap() {
   attr(svg, "height", String(height));
   const most = Math.max(1, ...givers.map((link) => link.in_bytes), ...takers.map((link) => link.out_bytes));
   const self = { x: width / 2, y: height / 2 };
-  const shapes = [];
+  const lines = [];
+  const nodes = [];
   const side = (some, isIn) => {
     const shown = some.slice(0, MAP_ROWS);
     shown.forEach((link, index) => {
@@ -450,35 +468,32 @@ function showMap() {
       const y = (height * (index + 0.5)) / shown.length;
       const [from, to] = isIn ? [{ x, y }, self] : [self, { x, y }];
       const middle = (from.x + to.x) / 2;
-      shapes.unshift(draw("path", {
+      const key = `${isIn} ${link.id}`;
+      lines.push(["path", `line ${key}`, {
         d: `M${from.x} ${from.y} C${middle} ${from.y} ${middle} ${to.y} ${to.x} ${to.y}`,
         class: `${isIn ? "in" : "out"}${rate ? "" : " still"}`,
         "stroke-width": (1.2 + 7 * Math.sqrt(bytes / most)).toFixed(1),
-      }));
-      shapes.push(draw("circle", { cx: x, cy: y, r: 7, class: `node${link.kind === "peer" ? "" : " origin"}` }));
-      const anchor = isIn ? "start" : "end";
-      const textX = isIn ? x + 12 : x - 12;
-      shapes.push(label(mapName(link, width), textX, y - 5, anchor, ""));
-      shapes.push(label(rate ? rateText(rate) : sizeText(bytes), textX, y + 12, anchor, "soft"));
+      }]);
+      const place = { x: isIn ? x + 12 : x - 12, "text-anchor": isIn ? "start" : "end" };
+      nodes.push(["circle", `node ${key}`, { cx: x, cy: y, r: 7, class: `node${link.kind === "peer" ? "" : " origin"}` }]);
+      nodes.push(["text", `name ${key}`, { ...place, y: y - 5 }, mapName(link, width)]);
+      nodes.push(["text", `rate ${key}`, { ...place, y: y + 12, class: "soft" }, rate ? rateText(rate) : sizeText(bytes)]);
     });
   };
   side(givers, true);
   side(takers, false);
-  shapes.push(draw("circle", { cx: self.x, cy: self.y, r: 13, class: "node self" }));
-  shapes.push(label(t("thisNode"), self.x, self.y + 30, "middle", ""));
-  svg.replaceChildren(...shapes);
+  nodes.push(["circle", "self", { cx: self.x, cy: self.y, r: 13, class: "node self" }]);
+  nodes.push(["text", "self name", { x: self.x, y: self.y + 30, "text-anchor": "middle" }, t("thisNode")]);
+  keyed(svg, [...lines, ...nodes], (shape) => shape[1], (shape) => draw(shape[0], {}), (element, shape) => {
+    for (const [name, value] of Object.entries(shape[2])) attr(element, name, String(value));
+    if (shape[3] !== undefined) say(element, shape[3]);
+  });
 }
 
 function mapName(link, width) {
   const name = linkName(link);
   const most = Math.max(10, Math.floor(width / 2 / 9));
   return name.length > most ? `${name.slice(0, most - 1)}…` : name;
-}
-
-function label(text, x, y, anchor, className) {
-  const element = draw("text", { x, y, "text-anchor": anchor, class: className });
-  element.textContent = text;
-  return element;
 }
 
 // ---- shared -------------------------------------------------------------------------------------
@@ -777,9 +792,12 @@ function listen() {
     showAll();
   });
   feed.addEventListener("change", (event) => {
+    const before = running();
+    const isFirst = !seen.node;
     const sections = JSON.parse(event.data);
     Object.assign(seen, sections);
-    if (!document.hidden) showSome(Object.keys(sections));
+    for (const name of Object.keys(sections)) waiting.add(name);
+    if (!document.hidden && (isFirst || running() !== before)) showWaiting();
   });
   feed.onerror = () => {
     // The browser's own retries end at the first answer that is no feed: ask again ourselves.
@@ -789,12 +807,15 @@ function listen() {
   };
 }
 
+// One drawing a second: what was told meanwhile waits for it, but what has begun or ended.
 setInterval(() => {
-  remember();
-  if (!document.hidden && ago.in.some(Boolean) + ago.out.some(Boolean)) showFigures();
+  const isMoving = remember();
+  if (document.hidden) return;
+  if (isMoving) waiting.add("rates");
+  showWaiting();
 }, 1000);
 
-document.addEventListener("visibilitychange", () => { if (!document.hidden) showSome(Object.keys(seen)); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) showWaiting(); });
 new ResizeObserver(() => { if (seen.links) showMap(); }).observe(byId("main"));
 byId("lang-en").addEventListener("click", () => speak("en"));
 byId("lang-zh").addEventListener("click", () => speak("zh"));
