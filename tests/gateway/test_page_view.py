@@ -104,7 +104,7 @@ def test_links_add_up_what_came_and_what_went() -> None:
     peers = [{"peer_id": "a", "agent": "x", "address": "/ip4/1.2.3.4", "rtt_s": 0.5}]
     running = [
         download(CID, sources=[source("peer:a", 5), source("http:h", 7, state="idle", rtt_s=0.1)]),
-        download(CID, sources=[source("peer:a", 1), source("local:disk", 99)]),
+        download(CID, sources=[source("bitswap:a", 1), source("local:disk", 99)]),
     ]
     links = link_records(peers, running, {"peer:a": 100, "": 5}, {"b": 50}, {"b": 2.4})
     by_id = {link["id"]: link for link in links}

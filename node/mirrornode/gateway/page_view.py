@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_ROWS: Final = 300  # of one list
 MAX_TEXT: Final = 300  # letters of one text
 MAX_NAMED: Final = 20  # peers named beside one model
+PEER_KINDS: Final = ("peer", "bitswap")
 
 Record = Mapping[str, Any]
 Sections = dict[str, Any]
@@ -177,12 +178,12 @@ def link_records(
     by_id: dict[str, dict[str, Any]] = {
         f"peer:{peer['peer_id']}": _link(f"peer:{peer['peer_id']}", peer) for peer in peers
     }
-    for source_id, size_bytes in brought.items():
-        if source_id:
+    for name, size_bytes in brought.items():
+        if source_id := _link_id(name):
             by_id.setdefault(source_id, _link(source_id))["in_bytes"] += size_bytes
     for transfer in transfers:
         for source in transfer["sources"]:
-            source_id = str(source["source_id"])
+            source_id = _link_id(str(source["source_id"]))
             if not source_id or source["kind"] == "local":
                 continue
             link = by_id.setdefault(source_id, _link(source_id))
@@ -203,6 +204,12 @@ def link_records(
 
 
 # -- parts of records ----------------------------------------------------------------------------
+
+
+def _link_id(source_id: str) -> str:
+    """Return the id of a source as a link: a peer is one, whichever protocol it speaks."""
+    kind, _, name = source_id.partition(":")
+    return f"peer:{name}" if kind == "bitswap" else source_id
 
 
 def _link(source_id: str, peer: Record | None = None) -> dict[str, Any]:
@@ -274,7 +281,7 @@ def _givers(downloads: Iterable[Record]) -> dict[str, dict[str, int]]:
     for download in downloads:
         root = _pinned_key(str(download["root"]))
         for source in download["sources"]:
-            if source["kind"] == "peer" and source["source_id"] and source["received_bytes"]:
+            if source["kind"] in PEER_KINDS and source["source_id"] and source["received_bytes"]:
                 peer_id = str(source["source_id"]).partition(":")[2]
                 givers = found.setdefault(root, {})
                 givers[peer_id] = givers.get(peer_id, 0) + int(source["received_bytes"])

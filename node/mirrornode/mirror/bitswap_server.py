@@ -216,7 +216,7 @@ class _Desk:
         self._is_prompt = seconds < PROMPT_S
         self.ledger.note_sent(size_bytes, seconds)
         if size_bytes:
-            server.uploads.note_sent(size_bytes, BITSWAP)
+            server.uploads.note_sent(size_bytes, BITSWAP, peer=self._peer_id)
             server.shelf.note_served()
 
 
