@@ -219,6 +219,19 @@ async def test_owner_is_told_all_of_it(client: aiohttp.ClientSession, busy: Scen
         assert rows[SECRET]["is_open"] is False
 
 
+async def test_feed_of_an_owner_ends_with_the_session(
+    client: aiohttp.ClientSession, busy: Scene
+) -> None:
+    await logged_in(client, busy)
+    async with client.get("/ui/events") as answer:
+        await Feed(answer).told("node")
+        await client.post("/ui/logout", json={}, headers={"Origin": busy.url})
+        busy.said["peers"] = []
+        async for _ in answer.content:
+            pass
+    assert busy.page.tabs == 0
+
+
 # -- changing things -----------------------------------------------------------------------------
 
 

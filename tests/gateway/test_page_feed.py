@@ -190,3 +190,13 @@ async def test_owners_alone_see_what_is_for_owners() -> None:
         with feed.tab(is_owner=True) as owner, feed.tab(is_owner=False) as reader:
             assert (await changes(owner))["jobs"] == [{"id": 1}]
             assert "jobs" not in await changes(reader)
+
+
+async def test_tabs_end_when_the_node_does() -> None:
+    feed = PageFeed(FakeLook())
+    task = asyncio.create_task(feed.run())
+    with feed.tab(is_owner=False) as tab:
+        assert await tab.next()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert await tab.next() == b""

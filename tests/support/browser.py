@@ -13,13 +13,16 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from support.waiting import until_sync
 
 NAMES = (
     "chromium-headless-shell",
@@ -29,7 +32,6 @@ NAMES = (
     "google-chrome",
 )
 NAME_VARIABLE = "MIRRORNODE_TEST_CHROMIUM"
-START_S = 60.0
 FLAGS = (
     "--headless",
     "--disable-gpu",
@@ -160,54 +162,64 @@ class Browser:
     """A running browser."""
 
     base: str
-    session: aiohttp.ClientSession
     pid: int
 
     @asynccontextmanager
     async def page(self, look: Look | None = None) -> AsyncIterator[PageOf]:
         """Open an empty page for the length of the block."""
-        async with self.session.put(f"{self.base}/json/new?about:blank") as answer:
-            target = await answer.json()
-        async with self.session.ws_connect(
-            target["webSocketDebuggerUrl"], max_msg_size=64 << 20
-        ) as socket:
-            page = PageOf(socket)
-            reading = asyncio.create_task(page.read())
-            try:
-                for domain in ("Page", "Runtime", "Log", "Network"):
-                    await page.send(f"{domain}.enable")
-                await page.look(look or Look())
-                yield page
-            finally:
-                async with self.session.get(f"{self.base}/json/close/{target['id']}"):
-                    pass
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
+        async with AsyncExitStack() as stack:
+            # The proxy of the environment is not for a browser beside us.
+            session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+            # A context of its own: no cookie or setting of another page.
+            async with session.get(f"{self.base}/json/version") as answer:
+                url = (await answer.json())["webSocketDebuggerUrl"]
+            whole = await stack.enter_async_context(_talking(session, url))
+            context = await whole.send("Target.createBrowserContext", disposeOnDetach=True)
+            target = await whole.send(
+                "Target.createTarget",
+                url="about:blank",
+                browserContextId=context["browserContextId"],
+            )
+            host = self.base.removeprefix("http://")
+            url = f"ws://{host}/devtools/page/{target['targetId']}"
+            page = await stack.enter_async_context(_talking(session, url))
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                await page.send(f"{domain}.enable")
+            await page.look(look or Look())
+            yield page
 
 
 @asynccontextmanager
-async def running_browser(folder: Path) -> AsyncIterator[Browser]:
+async def _talking(session: aiohttp.ClientSession, url: str) -> AsyncIterator[PageOf]:
+    """Speak to the browser, or to one page of it, for the length of the block."""
+    async with session.ws_connect(url, max_msg_size=64 << 20) as socket:
+        page = PageOf(socket)
+        reading = asyncio.create_task(page.read())
+        try:
+            yield page
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def running_browser(folder: Path) -> Iterator[Browser]:
     """Run a browser with a fresh profile for the length of the block."""
-    async with AsyncExitStack() as stack:
-        with (folder / "browser.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                chromium(), *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank",
-                stdout=log, stderr=log, env={**os.environ, "HOME": os.fspath(folder)},
-                start_new_session=True,
-            )  # fmt: skip
-
-        async def end() -> None:
-            # The program may be a script that waits for the real one: end all of its session.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-
-        stack.push_async_callback(end)
-        port_file = folder / "profile" / "DevToolsActivePort"
-        async with asyncio.timeout(START_S):
-            while not port_file.exists() or "\n" not in port_file.read_text():  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+    with (folder / "browser.log").open("wb") as log:
+        process = subprocess.Popen(
+            [chromium(), *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "HOME": os.fspath(folder)},
+            start_new_session=True,
+        )
+    port_file = folder / "profile" / "DevToolsActivePort"
+    try:
+        until_sync(lambda: port_file.exists() and "\n" in port_file.read_text())
         port = port_file.read_text().splitlines()[0]
-        # The proxy of the environment is not for a browser beside us.
-        session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-        yield Browser(f"http://127.0.0.1:{port}", session, process.pid)
+        yield Browser(f"http://127.0.0.1:{port}", process.pid)
+    finally:
+        # The program may be a script that waits for the real one: end all of its session.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,6 @@ class Opened:
 
     made: Scene
     page: PageOf
-    browser: Browser
 
     async def open(self, look: Look | None = None) -> None:
         """Open it anew."""
@@ -65,13 +63,16 @@ class Opened:
         )
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with running_browser(tmp_path_factory.mktemp("browser")) as running:
+        yield running
+
+
 @pytest.fixture
-async def opened(tmp_path: Path) -> AsyncIterator[Opened]:
-    async with AsyncExitStack() as stack:
-        made = await stack.enter_async_context(scene(tmp_path, is_busy=True))
-        browser = await stack.enter_async_context(running_browser(tmp_path))
-        page = await stack.enter_async_context(browser.page())
-        yield Opened(made, page, browser)
+async def opened(tmp_path: Path, browser: Browser) -> AsyncIterator[Opened]:
+    async with scene(tmp_path, is_busy=True) as made, browser.page() as page:
+        yield Opened(made, page)
         assert page.errors == []
         assert all(url.startswith(made.url) for url in page.requests if url != "about:blank")
 
@@ -123,12 +124,9 @@ async def test_page_looks_as_in_the_docs_and_keeps_nobody_out(
         assert size == [look.width, look.height]
 
 
-async def test_new_node_is_told_what_to_do_next(tmp_path: Path) -> None:
-    async with AsyncExitStack() as stack:
-        made = await stack.enter_async_context(scene(tmp_path))
-        browser = await stack.enter_async_context(running_browser(tmp_path))
-        page = await stack.enter_async_context(browser.page())
-        opened = Opened(made, page, browser)
+async def test_new_node_is_told_what_to_do_next(tmp_path: Path, browser: Browser) -> None:
+    async with scene(tmp_path) as made, browser.page() as page:
+        opened = Opened(made, page)
         await opened.open()
         for part, command in {
             "#transfers-empty": "mirrornode get",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mirrornode.gateway.access import GatewayAccess
     from mirrornode.gateway.control import Verb
     from mirrornode.gateway.node_numbers import NodeNumbers
+    from mirrornode.gateway.page_feed import Tab
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,8 @@ class Page:
     # -- the feed --------------------------------------------------------------------------------
 
     async def _events(self, request: web.Request, access: GatewayAccess) -> web.StreamResponse:
-        feed, is_owner = self._feed, access.may_change(_as_own(request))
+        feed, own = self._feed, _as_own(request)
+        is_owner = access.may_change(own)
         if feed is None:
             return _refusal(503, "starting", "the node is starting")
         headers = {**HEADERS, "Content-Type": "text/event-stream", "Cache-Control": "no-store"}
@@ -150,14 +152,11 @@ class Page:
                 await response.prepare(request)
                 hello = json.dumps({"may_change": is_owner, "now": time.time()})
                 await response.write(f"event: hello\ndata: {hello}\n\n".encode())
-                while True:
-                    try:
-                        async with asyncio.timeout(BEAT_S):
-                            event = await tab.next()
-                    except TimeoutError:
-                        event = b": still here\n\n"
+                # A session that has ended meanwhile ends the feed; the page asks anew, as a reader.
+                while (event := await _next_event(tab)) and is_owner == access.may_change(own):
                     async with asyncio.timeout(STALL_S):
                         await response.write(event)
+                return response
         except TooManyTabs:
             return _refusal(503, "too_many_tabs", "too many pages are open")
         except (TimeoutError, ConnectionResetError):
@@ -227,6 +226,15 @@ class Page:
         if self._feed is not None:
             self._feed.show_owners("jobs", [*self._jobs.values(), *self._ended_jobs])
             self._feed.stir(is_survey_old=True)
+
+
+async def _next_event(tab: Tab) -> bytes:
+    """Return the next event of a tab, or a comment when there is none for a while."""
+    try:
+        async with asyncio.timeout(BEAT_S):
+            return await tab.next()
+    except TimeoutError:
+        return b": still here\n\n"
 
 
 async def _outcome(verb: Verb, fields: Mapping[str, Any], record: dict[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,12 @@ class Tab:
         self.is_owner = is_owner
         self._waiting: Texts = {}
         self._come = asyncio.Event()
+        self._is_ended = False
+
+    def end(self) -> None:
+        """Tell no more: the node ends."""
+        self._is_ended = True
+        self._come.set()
 
     def put(self, sections: Mapping[str, bytes]) -> None:
         """Have these sections told, in place of what they were."""
@@ -82,8 +88,10 @@ class Tab:
             self._come.set()
 
     async def next(self) -> bytes:
-        """Wait for a change and return it as one event."""
+        """Wait for a change and return it as one event; b"" when there will be no more."""
         await self._come.wait()
+        if self._is_ended:
+            return b""
         self._come.clear()
         sections, self._waiting = self._waiting, {}
         parts = b",".join(b'"%s":%s' % (name.encode(), text) for name, text in sections.items())
@@ -141,14 +149,21 @@ class PageFeed:
         self._own[name] = value
 
     async def run(self) -> None:
-        """Take snapshots while tabs are open, until cancelled; a bug here is logged, no more."""
-        while True:
-            try:
-                await self._run()
-            except Exception:
-                # A task boundary: the node does not end because its page cannot be made.
-                log.exception("page crashed")
-                await asyncio.sleep(AFTER_CRASH_S)
+        """Take snapshots while tabs are open, until cancelled; a bug here is logged, no more.
+
+        Cancelling ends all tabs.
+        """
+        try:
+            while True:
+                try:
+                    await self._run()
+                except Exception:
+                    # A task boundary: the node does not end because its page cannot be made.
+                    log.exception("page crashed")
+                    await asyncio.sleep(AFTER_CRASH_S)
+        finally:
+            for tab in self._tabs:
+                tab.end()
 
     async def _run(self) -> None:
         survey: asyncio.Task[None] | None = None

@@ -97,7 +97,7 @@ def survey_sections(survey: Survey, *, is_owner: bool) -> Sections:
     # Those run: they change each second, and `glance_sections` has them.
     for name in ("transfers", "uptime_s"):
         status.pop(name, None)
-    alerts = status.pop("alerts", ())
+    alerts = status.pop("alerts", None) or ()
     if not is_owner:
         status = _without_own(status)
         downloads = [_for_reader(one, open_repos) for one in downloads]

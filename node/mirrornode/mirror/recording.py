@@ -156,6 +156,7 @@ class Recording:
         progress, is_shown = self.progress, self._recorder.keeps_requests
         return {
             "id": self._number,
+            "started_at": self._started_at,
             "kind": self.kind,
             "target": self.target if is_shown else "",
             "out": self.out if is_shown else "",

@@ -265,7 +265,7 @@ function showWaiting() {
 
 // Which downloads run, as a text to compare.
 function running() {
-  return rowsOf("transfers").map((one) => `${one.id} ${one.target}`).join("\n");
+  return rowsOf("transfers").map((one) => `${one.started_at} ${one.target}`).join("\n");
 }
 
 function showSome(names) {
@@ -364,7 +364,7 @@ function targetName(one) {
 function showTransfers() {
   const rows = rowsOf("transfers");
   say(byId("transfers-count"), rows.length ? t("running", countText(seen.transfers.total)) : "");
-  keyed(byId("transfers"), rows, (one) => one.id || `${one.kind} ${one.target}`, makeTransfer, updateTransfer);
+  keyed(byId("transfers"), rows, (one) => `${one.started_at} ${one.target}`, makeTransfer, updateTransfer);
   empty("transfers-empty", seen.transfers && !rows.length, [["text", t("emptyTransfers")], ["code", "mirrornode get hf:org/name"]]);
 }
 
