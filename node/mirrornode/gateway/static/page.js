@@ -255,19 +255,6 @@ const VIEWS = {
   jobs: [showJobs],
 };
 
-const waiting = new Set(); // sections that were told and are not drawn yet
-
-function showWaiting() {
-  const names = [...waiting];
-  waiting.clear();
-  showSome(names);
-}
-
-// Which downloads run, as a text to compare.
-function running() {
-  return rowsOf("transfers").map((one) => `${one.started_at} ${one.target}`).join("\n");
-}
-
 function showSome(names) {
   const views = new Set(names.flatMap((name) => VIEWS[name] ?? []));
   for (const view of views) view();
@@ -335,8 +322,13 @@ function sparkline(values) {
   return values.map((value, index) => `${first + index},${(23 - (22 * value) / most).toFixed(1)}`).join(" ");
 }
 
-// Returns whether the lines of the last minute have moved.
+let rememberedAt = 0;
+
+// Adds to the lines of the last minute, once a second; returns whether they have moved.
 function remember() {
+  const now = performance.now();
+  if (now - rememberedAt < 950) return false;
+  rememberedAt = now;
   let isMoving = false;
   for (const side of ["in", "out"]) {
     isMoving ||= ago[side].some(Boolean) || seen.rates?.[side] > 0;
@@ -515,7 +507,7 @@ function showShared() {
 }
 
 function makeShared() {
-  const row = build("tr", "", ["td", "name", "name"], ["span", "", "title", "name"], ["span", "sub mono", "sub", "name"], ["span", "sub", "path", "name"], ["span", "sub narrow", "more", "name"], ["td", "number", "size"], ["td", "", "here"], ["span", "", "hereText", "here"], ["div", "track small-track", "track", "here"], ["i", "", "fill", "track"], ["td", "wide licence", "licence"], ["td", "", "pins"], ["td", "wide", "has"], ["div", "has", "holders", "has"], ["td", "own", "own"]);
+  const row = build("tr", "", ["td", "name", "name"], ["span", "", "title", "name"], ["span", "sub mono", "sub", "name"], ["span", "sub", "path", "name"], ["span", "sub narrow", "more", "name"], ["td", "number", "size"], ["td", "", "here"], ["span", "", "hereText", "here"], ["div", "track small-track", "track", "here"], ["i", "", "fill", "track"], ["td", "wide licence", "licence"], ["td", "wide", "pins"], ["td", "wide", "has"], ["div", "has", "holders", "has"], ["td", "own", "own"]);
   return row;
 }
 
@@ -525,7 +517,7 @@ function updateShared(row, one) {
   say(part(row, "sub"), one.kind === "hub" ? [...(one.refs ?? []), one.target.split("@").pop().slice(0, 12)].join(" · ") : short(one.target));
   attr(part(row, "sub"), "title", one.target);
   say(part(row, "path"), one.path ?? "");
-  say(part(row, "more"), [one.licence, one.holders.length ? t("alsoHave", countText(one.holders.length)) : ""].filter(Boolean).join(" · "));
+  say(part(row, "more"), [one.licence, one.pins.length ? `${t("pinned")}: ${one.pins.map((each) => each.name || "✓").join(", ")}` : "", one.holders.length ? t("alsoHave", countText(one.holders.length)) : ""].filter(Boolean).join(" · "));
   say(part(row, "size"), sizeText(one.size_bytes));
   const isWhole = one.state === "ok";
   say(part(row, "hereText"), isWhole ? t("allHere") : one.here_bytes !== null && one.size_bytes ? t("partly", percent(one.here_bytes, one.size_bytes)) : t(one.state));
@@ -792,12 +784,10 @@ function listen() {
     showAll();
   });
   feed.addEventListener("change", (event) => {
-    const before = running();
-    const isFirst = !seen.node;
     const sections = JSON.parse(event.data);
     Object.assign(seen, sections);
-    for (const name of Object.keys(sections)) waiting.add(name);
-    if (!document.hidden && (isFirst || running() !== before)) showWaiting();
+    if ("rates" in sections) remember();
+    if (!document.hidden) showSome(Object.keys(sections));
   });
   feed.onerror = () => {
     // The browser's own retries end at the first answer that is no feed: ask again ourselves.
@@ -807,15 +797,12 @@ function listen() {
   };
 }
 
-// One drawing a second: what was told meanwhile waits for it, but what has begun or ended.
+// Rates that do not change are not told again; their lines go on all the same.
 setInterval(() => {
-  const isMoving = remember();
-  if (document.hidden) return;
-  if (isMoving) waiting.add("rates");
-  showWaiting();
+  if (remember() && !document.hidden) showFigures();
 }, 1000);
 
-document.addEventListener("visibilitychange", () => { if (!document.hidden) showWaiting(); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) showSome(Object.keys(seen)); });
 new ResizeObserver(() => { if (seen.links) showMap(); }).observe(byId("main"));
 byId("lang-en").addEventListener("click", () => speak("en"));
 byId("lang-zh").addEventListener("click", () => speak("zh"));
