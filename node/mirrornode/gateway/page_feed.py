@@ -15,7 +15,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mirrornode.errors import MirrorError
@@ -186,9 +186,11 @@ class PageFeed:
                 else:
                     self._tell(self._running())
                 await asyncio.sleep(START_GAP_S)
-                with suppress(TimeoutError):
+                try:
                     async with asyncio.timeout(max(0.0, next_at - self._clock())):
                         await self._stirred.wait()
+                except TimeoutError:
+                    next_at = 0.0  # a timer may be early by a little: it is time all the same
         finally:
             if survey is not None:
                 survey.cancel()

@@ -427,6 +427,7 @@ function showPeers() {
 // ---- the map ------------------------------------------------------------------------------------
 
 const MAP_ROWS = 6;
+let mapWidth = 0; // kept: asking for it anew would lay out the page each second
 
 function showMap() {
   const links = rowsOf("links");
@@ -439,7 +440,8 @@ function showMap() {
   if (isEmpty) return;
   say(byId("map-caption"), t("mapCaption"));
   attr(svg, "aria-label", t("mapLabel", countText(givers.length), countText(takers.length)));
-  const width = Math.max(300, Math.round(svg.parentElement.clientWidth - 20));
+  const width = Math.max(300, Math.round(mapWidth || svg.parentElement.clientWidth - 20));
+  mapWidth = width;
   const rows = Math.min(MAP_ROWS, Math.max(givers.length, takers.length, 2));
   const height = 44 * rows + 16;
   const state = JSON.stringify([width, language, givers.slice(0, MAP_ROWS), takers.slice(0, MAP_ROWS)]);
@@ -803,7 +805,7 @@ setInterval(() => {
 }, 1000);
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden) showSome(Object.keys(seen)); });
-new ResizeObserver(() => { if (seen.links) showMap(); }).observe(byId("main"));
+new ResizeObserver(() => { mapWidth = 0; if (seen.links) showMap(); }).observe(byId("main"));
 byId("lang-en").addEventListener("click", () => speak("en"));
 byId("lang-zh").addEventListener("click", () => speak("zh"));
 byId("theme").addEventListener("click", nextTheme);
