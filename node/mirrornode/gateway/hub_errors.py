@@ -49,6 +49,7 @@ ANSWERS: Mapping[type[MirrorError], tuple[int, str]] = {
     errors.PathRefused: (500, ""),
     errors.HomeLocked: (500, ""),
     errors.NodeEnding: (503, ""),
+    errors.Stopped: (500, ""),  # by a person: not to be tried again at once
     errors.CatalogUnusable: (500, ""),
     errors.SourceError: (502, ""),
     errors.SourceGone: (502, ""),
