@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,9 +13,9 @@ from contracts.source import check_source, fetch
 from mirrornode.content.cid import Cid
 from mirrornode.content.recipe import recipe_from
 from mirrornode.errors import CidMismatch, RemoteProtocolError, SourceGone, SourceRefused
-from mirrornode.mirror.bitswap import Bitswap
+from mirrornode.mirror.bitswap import MAX_ASKED, Bitswap
 from mirrornode.sources.bitswap import BitswapSource
-from mirrornode.sources.bitswap_client import MAX_REOPENED
+from mirrornode.sources.bitswap_client import MAX_EARLY, MAX_REOPENED
 from mirrornode.wire.bitswap import (
     BITSWAP_100,
     BITSWAP_120,
@@ -83,6 +84,33 @@ async def test_ask_tells_what_the_peer_has() -> None:
         assert await taker.ask("seed", [ABSENT, MODEL.root]) == [MODEL.root]
         with pytest.raises(SourceGone):
             await taker.ask("nobody", [MODEL.root])
+
+
+async def test_block_that_comes_instead_of_have_is_not_asked_for_again() -> None:
+    async with asking() as (peer, bitswap, _):
+        peer.answer = honest(blocks_of_model())
+        assert await bitswap.ask("scripted", [MODEL.root]) == [MODEL.root]
+        peer.answer = lambda message: None  # Helia sends no block twice within five seconds
+        source = bitswap.source("scripted")
+        for _ in range(2):
+            (block,) = await asyncio.to_thread(source.fetch_blocks, [MODEL.root])
+            assert block == blocks_of_model()[MODEL.root.multihash]
+        assert peer.wanted == [MODEL.root]
+
+
+async def test_blocks_that_come_instead_of_have_when_too_many_then_asked_for_again() -> None:
+    raw = [bytes([number % 256]) * (number + 1) for number in range(2 * MAX_EARLY)]
+    cids = [Cid.raw_sha256(hashlib.sha256(data).digest()) for data in raw]
+    blocks = {cid.multihash: data for cid, data in zip(cids, raw, strict=True)}
+    async with asking() as (peer, bitswap, _):
+        peer.answer = honest(blocks)
+        for start in range(0, len(cids), MAX_ASKED):
+            part = cids[start : start + MAX_ASKED]
+            assert await bitswap.ask("scripted", part) == part
+        asked = len(peer.wanted)
+        source = bitswap.source("scripted")
+        assert await asyncio.to_thread(source.fetch_blocks, cids) == raw
+        assert len(peer.wanted) == asked + len(cids) - MAX_EARLY
 
 
 async def test_leaves_are_asked_for_together_and_given_up_when_the_run_ends() -> None:

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 TICK_S = 0.5  # between two looks for what is overdue
 IDLE_S = 30.0  # before the stream for wants is closed
 MAX_REOPENED = 3  # streams for wants that ended without a block between them
+MAX_EARLY = 256  # blocks kept of what came instead of HAVE
+MAX_EARLY_BYTES = 1024 * 1024
 LIE = "blocks nobody asked for"
 
 
@@ -114,6 +117,8 @@ class Conversation:
         self._wants = PeerWants(clock())
         self._claims: dict[bytes, list[Claims]] = {}
         self._questions: dict[bytes, list[asyncio.Future[bool]]] = {}
+        self._early: OrderedDict[bytes, Buffer] = OrderedDict()  # blocks that came as answers
+        self._early_bytes = 0
         self._failure: MirrorError | None = None  # for good
         self._heard_bytes = 0
         self._reopened = 0
@@ -139,6 +144,11 @@ class Conversation:
             self._check()
             for cid, size_bytes in wanted:
                 claims.open.setdefault(cid.multihash, []).append(cid)
+                if (early := self._early.get(cid.multihash)) is not None:
+                    if cid.multihash not in claims.arrived:
+                        claims.arrived[cid.multihash] = early
+                        self._wants.hold(len(early))
+                    continue
                 owners = self._claims.setdefault(cid.multihash, [])
                 if claims not in owners:
                     owners.append(claims)
@@ -245,6 +255,8 @@ class Conversation:
                 if self._wants.came(multihash or b"", now):
                     assert multihash is not None
                     self._reopened = 0
+                    if multihash not in self._claims:
+                        self._keep_early(multihash, block)
                     self._settle(multihash, block)
             for told, has in ((haves, True), (dont_haves, False)):
                 for cid in told:
@@ -308,6 +320,17 @@ class Conversation:
             claims.arrived[multihash] = found
             if not isinstance(found, Fate):
                 self._wants.hold(len(found))
+
+    def _keep_early(self, multihash: bytes, block: Buffer) -> None:
+        """Keep a block that was sent as the answer to a question, for whoever will claim it.
+
+        Small blocks are sent instead of HAVE, and Helia sends none twice within five seconds.
+        """
+        self._early_bytes += len(block) - len(self._early.pop(multihash, b""))
+        self._early[multihash] = block
+        while self._early_bytes > MAX_EARLY_BYTES or len(self._early) > MAX_EARLY:
+            _, dropped = self._early.popitem(last=False)
+            self._early_bytes -= len(dropped)
 
     def _fail(self, failure: MirrorError) -> None:
         """Tell everybody who waits; who asks later begins anew."""

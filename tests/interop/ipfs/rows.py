@@ -13,13 +13,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from interop.ipfs.drive import DriverError
-from interop.ipfs.world import HELIA, KUBO, NotPossible, Ours, Theirs, World, wait_until
+from interop.ipfs.world import (
+    HELIA,
+    KUBO,
+    NotPossible,
+    Ours,
+    Theirs,
+    World,
+    contents_of,
+    wait_until,
+)
 from mirrornode.content.cid import DAG_PB, Cid
 
 KINDS = (KUBO, HELIA)
 LAN_DHT = "/ipfs/lan/kad/1.0.0"
 SMALL_BYTES = 1000
 LARGE_BYTES = 3 * (1 << 20) + 17  # several blocks in either profile
+SHARDED_ENTRIES = 1100  # with their long names more than the 256 KiB that one block may hold
 V0, V1 = "unixfs-v0-2015", "unixfs-v1-2025"
 THEY, WE = "they", "we"
 
@@ -56,7 +66,10 @@ class Feature:
             raise NotPossible(reason)
         play = self.they if direction == THEY else self.we
         assert play is not None
-        play(world, kind)
+        try:
+            play(world, kind)
+        finally:
+            world.close_ours()
 
 
 # Connections
@@ -218,6 +231,33 @@ def we_fetch(profile: str, size_bytes: int) -> Play:
     return play
 
 
+def they_fetch_folder(entries: int) -> Play:
+    """Return a play in which they fetch a folder of ours by bitswap."""
+
+    def play(world: World, kind: str) -> None:
+        theirs = world.theirs(kind)
+        ours = world.ours_connected(theirs)
+        path, out = world.make_folder(entries), world.path("out")
+        cid = ours.add(path)
+        theirs.call("get_folder", cid=cid, out=out)
+        assert contents_of(out) == contents_of(path)
+
+    return play
+
+
+def we_fetch_folder(entries: int) -> Play:
+    """Return a play in which we fetch a folder of theirs by bitswap."""
+
+    def play(world: World, kind: str) -> None:
+        theirs = world.theirs(kind)
+        ours = world.ours_connected(theirs)
+        path, out = world.make_folder(entries), world.path("out")
+        ours.get(theirs.call("add_folder", path=path), out)
+        assert contents_of(out) == contents_of(path)
+
+    return play
+
+
 def they_find_and_fetch(world: World, kind: str) -> None:
     """They fetch what a node has that they are not connected to: its record leads them there."""
     theirs = world.theirs(kind)
@@ -321,6 +361,11 @@ FEATURES = (
     _by_bitswap("a file by CIDv1", V1, LARGE_BYTES),
     _by_bitswap("a file by CIDv0", V0, LARGE_BYTES),
     _by_bitswap("one block", V1, SMALL_BYTES),
+    Feature(
+        "bitswap: a folder in shards (HAMT)",
+        they_fetch_folder(SHARDED_ENTRIES),
+        we_fetch_folder(SHARDED_ENTRIES),
+    ),
     Feature("bitswap with whom the DHT names", they_find_and_fetch),
     Feature(
         "blocks over HTTP (`?format=raw`)",

@@ -102,6 +102,7 @@ class World:
         self._hosts = {"mirrornode": ours, KUBO: theirs, HELIA: theirs}
         self._drivers: dict[str, Driver] = {}
         self._residents: dict[str, Theirs] = {}
+        self._ours: list[Ours] = []
         self._count = 0
 
     def close(self) -> None:
@@ -172,7 +173,14 @@ class World:
         said = self.driver("mirrornode").call(
             "open", node=home, listen=f"/ip4/{host}/tcp/0", host=host
         )
-        return Ours(self, home, said["peer_id"], said["addresses"], said["gateway"])
+        ours = Ours(self, home, said["peer_id"], said["addresses"], said["gateway"])
+        self._ours.append(ours)
+        return ours
+
+    def close_ours(self) -> None:
+        """End all nodes of this project, which the residents would ask for every block."""
+        while self._ours:
+            self._ours.pop().call("close")
 
     def ours_connected(self, *others: Theirs) -> Ours:
         """Start a node of this project and connect it, by dialling."""
@@ -191,6 +199,19 @@ class World:
         path = self.path("file.bin")
         path.write_bytes(random.Random(str(path)).randbytes(size_bytes))
         return path
+
+    def make_folder(self, entries: int) -> Path:
+        """Write a folder of files of a few bytes whose names are long."""
+        folder = self.path("folder")
+        folder.mkdir()
+        for number in range(entries):
+            (folder / f"{number:06}-{'long-name-' * 22}").write_text(f"{folder.name} {number}")
+        return folder
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file in a folder, by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

@@ -3,6 +3,8 @@
 // peer and no public router or gateway, and mDNS only when asked to.
 
 import { createReadStream, createWriteStream } from 'node:fs'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -30,6 +32,7 @@ import { sha256 } from 'multiformats/hashes/sha2'
 
 const LAN_DHT = '/ipfs/lan/kad/1.0.0'
 const PATIENCE_MS = 60_000
+const FILES_AT_ONCE = 100
 const nodes = new Map()
 const discovered = new Map()
 
@@ -131,6 +134,33 @@ async function get ({ node, cid, out }) {
   await pipeline(Readable.from(bytes), createWriteStream(out))
 }
 
+// A folder of small files.
+async function addFolder ({ node, path }) {
+  async function * files () {
+    for (const name of await readdir(path)) {
+      yield { path: name, content: await readFile(join(path, name)) }
+    }
+  }
+  let last
+  for await (const entry of unixfs(nodes.get(node)).addAll(files(), { wrapWithDirectory: true })) {
+    last = entry.cid
+  }
+  return last.toString()
+}
+
+async function getFolder ({ node, cid, out }) {
+  const files = unixfs(nodes.get(node))
+  await mkdir(out)
+  const entries = await Array.fromAsync(files.ls(CID.parse(cid), { extended: false }))
+  const write = async entry => {
+    const parts = await Array.fromAsync(files.cat(entry.cid, { signal: patience() }))
+    await writeFile(join(out, entry.name), Buffer.concat(parts))
+  }
+  while (entries.length > 0) {
+    await Promise.all(entries.splice(0, FILES_AT_ONCE).map(write))
+  }
+}
+
 async function provide ({ node, cid }) {
   await nodes.get(node).libp2p.contentRouting.provide(CID.parse(cid), { signal: patience() })
 }
@@ -207,6 +237,8 @@ const verbs = {
   ping: pingPeer,
   add,
   get,
+  add_folder: addFolder,
+  get_folder: getFolder,
   provide,
   find_providers: findProviders,
   find_peer: findPeer,

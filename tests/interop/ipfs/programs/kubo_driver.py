@@ -83,7 +83,9 @@ VERBS: dict[str, Callable[..., Any]] = {
     "connect": connect,
     "peers": peers,
     "add": add,
+    "add_folder": add,
     "get": get,
+    "get_folder": get,
     "find_peer": find_peer,
 }
 
