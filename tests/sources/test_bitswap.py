@@ -15,7 +15,7 @@ from mirrornode.content.recipe import recipe_from
 from mirrornode.errors import CidMismatch, RemoteProtocolError, SourceGone, SourceRefused
 from mirrornode.mirror.bitswap import MAX_ASKED, Bitswap
 from mirrornode.sources.bitswap import BitswapSource
-from mirrornode.sources.bitswap_client import MAX_EARLY, MAX_REOPENED
+from mirrornode.sources.bitswap_client import MAX_KEPT, MAX_REOPENED
 from mirrornode.wire.bitswap import (
     BITSWAP_100,
     BITSWAP_120,
@@ -98,8 +98,32 @@ async def test_block_that_comes_instead_of_have_is_not_asked_for_again() -> None
         assert peer.wanted == [MODEL.root]
 
 
+async def test_leaf_that_was_looked_at_is_not_asked_for_again_by_the_transfer() -> None:
+    async with asking() as (peer, bitswap, _):
+        peer.answer = honest(blocks_of_model())
+        source = bitswap.source("scripted")
+        leaf = MODEL.file.map.leaf_cid(1)
+        await asyncio.to_thread(source.fetch_blocks, [leaf])
+        got = await asyncio.to_thread(fetch, source.open_lane(), MODEL.file, 0, 3)
+        assert got == MODEL.data[: 3 * LEAF]
+        assert peer.wanted == [leaf, MODEL.file.map.leaf_cid(0), MODEL.file.map.leaf_cid(2)]
+
+
+async def test_block_that_crosses_with_a_cancel_is_there_for_the_next_run() -> None:
+    async with asking() as (peer, bitswap, swarm):
+        lane = bitswap.source("scripted").open_lane()
+        await asyncio.to_thread(lane.begin, MODEL.file, 0, 2)
+        await until(lambda: len(peer.wanted) == 2)
+        lane.end()
+        await until(lambda: len(peer.cancelled) == 2)
+        late = [(cid, blocks_of_model()[cid.multihash]) for cid in peer.wanted]
+        await peer.send(swarm.peer_id, encode_answer(late, BITSWAP_120))
+        assert await asyncio.to_thread(fetch, lane, MODEL.file, 0, 2) == MODEL.data[: 2 * LEAF]
+        assert len(peer.wanted) == 2
+
+
 async def test_blocks_that_come_instead_of_have_when_too_many_then_asked_for_again() -> None:
-    raw = [bytes([number % 256]) * (number + 1) for number in range(2 * MAX_EARLY)]
+    raw = [bytes([number % 256]) * (number + 1) for number in range(2 * MAX_KEPT)]
     cids = [Cid.raw_sha256(hashlib.sha256(data).digest()) for data in raw]
     blocks = {cid.multihash: data for cid, data in zip(cids, raw, strict=True)}
     async with asking() as (peer, bitswap, _):
@@ -110,7 +134,7 @@ async def test_blocks_that_come_instead_of_have_when_too_many_then_asked_for_aga
         asked = len(peer.wanted)
         source = bitswap.source("scripted")
         assert await asyncio.to_thread(source.fetch_blocks, cids) == raw
-        assert len(peer.wanted) == asked + len(cids) - MAX_EARLY
+        assert len(peer.wanted) == asked + len(cids) - MAX_KEPT
 
 
 async def test_leaves_are_asked_for_together_and_given_up_when_the_run_ends() -> None:

@@ -53,7 +53,7 @@ class BitswapSource:
 
     def fetch_blocks(self, cids: Sequence[Cid]) -> list[bytes | None]:
         """Return the unverified bytes of each block, None where the peer lacks it."""
-        claims = self.conversation().claim([(cid, NODE_BYTES) for cid in cids])
+        claims = self.conversation().claim([(cid, NODE_BYTES) for cid in cids], keeps=True)
         with self._lock:
             self._fetching.add(claims)
         try:

@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 TICK_S = 0.5  # between two looks for what is overdue
 IDLE_S = 30.0  # before the stream for wants is closed
 MAX_REOPENED = 3  # streams for wants that ended without a block between them
-MAX_EARLY = 256  # blocks kept of what came instead of HAVE
-MAX_EARLY_BYTES = 1024 * 1024
+MAX_KEPT = 256  # blocks kept for who claims them next
+MAX_KEPT_BYTES = 4 * 1024 * 1024
 LIE = "blocks nobody asked for"
 
 
@@ -69,9 +69,10 @@ class Claims:
     `abort` may come from any. What was claimed and not taken is given up by `release`.
     """
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, *, keeps: bool) -> None:
         """Begin with no block; `Conversation.claim` makes these."""
         self._conversation = conversation
+        self.keeps = keeps
         self.open: dict[bytes, list[Cid]] = {}
         self.arrived: dict[bytes, Buffer | Fate | MirrorError] = {}
         self.is_aborted = False
@@ -117,8 +118,8 @@ class Conversation:
         self._wants = PeerWants(clock())
         self._claims: dict[bytes, list[Claims]] = {}
         self._questions: dict[bytes, list[asyncio.Future[bool]]] = {}
-        self._early: OrderedDict[bytes, Buffer] = OrderedDict()  # blocks that came as answers
-        self._early_bytes = 0
+        self._kept: OrderedDict[bytes, Buffer] = OrderedDict()  # blocks that may be claimed again
+        self._kept_bytes = 0
         self._failure: MirrorError | None = None  # for good
         self._heard_bytes = 0
         self._reopened = 0
@@ -132,22 +133,25 @@ class Conversation:
 
     # -- for threads -----------------------------------------------------------------------------
 
-    def claim(self, wanted: Sequence[tuple[Cid, int]]) -> Claims:
+    def claim(self, wanted: Sequence[tuple[Cid, int]], *, keeps: bool = False) -> Claims:
         """Ask for blocks, in this order; each with its size, as far as that is known.
+
+        Args:
+            keeps: Another will soon want the same: keep them for a while after they were taken.
 
         Raises:
             SourceGone: The peer has left.
             CidMismatch: It was caught sending what nobody asked for.
         """
-        claims = Claims(self)
+        claims = Claims(self, keeps=keeps)
         with self._changed:
             self._check()
             for cid, size_bytes in wanted:
                 claims.open.setdefault(cid.multihash, []).append(cid)
-                if (early := self._early.get(cid.multihash)) is not None:
+                if (kept := self._kept.get(cid.multihash)) is not None:
                     if cid.multihash not in claims.arrived:
-                        claims.arrived[cid.multihash] = early
-                        self._wants.hold(len(early))
+                        claims.arrived[cid.multihash] = kept
+                        self._wants.hold(len(kept))
                     continue
                 owners = self._claims.setdefault(cid.multihash, [])
                 if claims not in owners:
@@ -180,6 +184,9 @@ class Conversation:
             raise found
         if has_outgoing:
             self._wake_soon()
+        if claims.keeps:
+            with self._changed:
+                self._keep(multihash, found)
         return found
 
     def release(self, claims: Claims) -> None:
@@ -256,8 +263,10 @@ class Conversation:
                     assert multihash is not None
                     self._reopened = 0
                     if multihash not in self._claims:
-                        self._keep_early(multihash, block)
+                        self._keep(multihash, block)
                     self._settle(multihash, block)
+                elif multihash is not None and self._wants.was_asked(multihash):
+                    self._keep(multihash, block)
             for told, has in ((haves, True), (dont_haves, False)):
                 for cid in told:
                     if self._wants.told(cid.multihash, has, now):
@@ -321,16 +330,17 @@ class Conversation:
             if not isinstance(found, Fate):
                 self._wants.hold(len(found))
 
-    def _keep_early(self, multihash: bytes, block: Buffer) -> None:
-        """Keep a block that was sent as the answer to a question, for whoever will claim it.
+    def _keep(self, multihash: bytes, block: Buffer) -> None:
+        """Keep a block for who claims it next: Helia sends none twice within five seconds.
 
-        Small blocks are sent instead of HAVE, and Helia sends none twice within five seconds.
+        Small ones are sent instead of HAVE, others cross with a CANCEL when a run moves to another
+        lane, and the leaves that tell how a file was cut are wanted again for its bytes.
         """
-        self._early_bytes += len(block) - len(self._early.pop(multihash, b""))
-        self._early[multihash] = block
-        while self._early_bytes > MAX_EARLY_BYTES or len(self._early) > MAX_EARLY:
-            _, dropped = self._early.popitem(last=False)
-            self._early_bytes -= len(dropped)
+        self._kept_bytes += len(block) - len(self._kept.pop(multihash, b""))
+        self._kept[multihash] = block
+        while self._kept_bytes > MAX_KEPT_BYTES or len(self._kept) > MAX_KEPT:
+            _, dropped = self._kept.popitem(last=False)
+            self._kept_bytes -= len(dropped)
 
     def _fail(self, failure: MirrorError) -> None:
         """Tell everybody who waits; who asks later begins anew."""

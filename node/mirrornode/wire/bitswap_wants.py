@@ -168,6 +168,10 @@ class PeerWants:
         self._end(want)
         return True
 
+    def was_asked(self, multihash: bytes) -> bool:
+        """Tell whether a block was asked for and given up lately: it may be under way."""
+        return multihash in self._past
+
     def told(self, multihash: bytes, has: bool, now: float) -> bool:
         """Take note of HAVE or DONT_HAVE; return whether that ends the want.
 
