@@ -133,7 +133,7 @@ class NameResolver:
         self._routers = routers
         self._look_up_domain = look_up_domain
         self._clock = clock
-        self._flights: dict[str, asyncio.Task[_Answer]] = {}
+        self._flights: dict[tuple[str, bool], asyncio.Task[_Answer]] = {}  # by name and freshness
         self._open_lookups = asyncio.Semaphore(MAX_LOOKUPS)
         self._remembering = asyncio.Lock()  # between comparing with what is known and keeping it
 
@@ -227,17 +227,19 @@ class NameResolver:
                     f"{name[:100]!r} is no name: give k51…, a domain, or a key of this node that "
                     f"publishes something (keys: {known})"
                 ) from exc
-        if not fresh:
-            kept = await asyncio.to_thread(self._kept, key)
-            if kept is not None:
-                return kept
-        flight = self._flights.get(key)
+        flight = self._flights.get((key, True)) or self._flights.get((key, fresh))
         if flight is None:
-            flight = self._flights[key] = asyncio.create_task(self._ask(key))
-            flight.add_done_callback(functools.partial(self._landed, key))
+            flight = asyncio.create_task(self._keep_or_ask(key, fresh=fresh))
+            self._flights[key, fresh] = flight
+            flight.add_done_callback(functools.partial(self._landed, (key, fresh)))
         return await asyncio.shield(flight)
 
-    def _landed(self, key: str, flight: asyncio.Task[_Answer]) -> None:
+    async def _keep_or_ask(self, key: str, *, fresh: bool) -> _Answer:
+        # Looked up inside the flight: who looked before it and came after it would ask once more.
+        kept = None if fresh else await asyncio.to_thread(self._kept, key)
+        return kept if kept is not None else await self._ask(key)
+
+    def _landed(self, key: tuple[str, bool], flight: asyncio.Task[_Answer]) -> None:
         del self._flights[key]
         if not flight.cancelled():
             flight.exception()  # whoever waited has got it; perhaps nobody did
