@@ -115,6 +115,11 @@ class Got(Event):
 Progress = Callable[[Event], None]
 """Takes each event as it happens; must return quickly and not raise."""
 
+
+def ignore(event: Event) -> None:
+    """Progress nobody asked for."""
+
+
 _KINDS: dict[str, type[Event]] = {
     cls.kind: cls for cls in (Note, AddProgress, Added, SourceState, GetProgress, Got)
 }

@@ -11,7 +11,7 @@ from typing import cast
 from mirrornode.config import HubConfig, SyncConfig
 from mirrornode.events import Event, Note
 from mirrornode.mirror.hub.peer_words import PeerWords
-from mirrornode.mirror.hub.peer_words import SwarmPort as WordsSwarm
+from mirrornode.mirror.peer_ports import PeersPort
 from mirrornode.mirror.sync import Syncing, SyncOrder
 from mirrornode.mirror.sync_jobs import read_jobs
 from mirrornode.mirror.sync_pinset import PinsetAnswers
@@ -77,7 +77,7 @@ async def sync_node(
     """Run a node whose origin is this Hub, and which answers those who follow it."""
     async with hub_node(room, name, hub) as node:
         catalog, swarm = node.peer.catalog, node.peer.swarm
-        words = PeerWords(catalog, cast("WordsSwarm", swarm), HubConfig())
+        words = PeerWords(catalog, cast("PeersPort", swarm), HubConfig())
         swarm.serve(hub_peer.PROTOCOL, words.answer)
         swarm.serve(pinset.PROTOCOL, PinsetAnswers(catalog).answer)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mirrornode.config import Config, load_config
 from mirrornode.errors import DaemonGone, RemoteProtocolError
-from mirrornode.events import Event, Progress, from_record
+from mirrornode.events import Progress, from_record, ignore
 from mirrornode.wire.control import MAX_LINE_BYTES, decode_line, socket_path, to_exception
 
 if TYPE_CHECKING:
@@ -112,7 +112,3 @@ def converse(sock: socket.socket, verb: str, fields: dict[str, Any], progress: P
     finally:
         connection.close()
     raise DaemonGone("the daemon stopped before it was done")
-
-
-def ignore(event: Event) -> None:
-    """Progress nobody asked for."""

@@ -14,8 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mirrornode.calls.caller import Caller, ignore
+from mirrornode.calls.caller import Caller
 from mirrornode.errors import DaemonGone, PathRefused, TargetError
+from mirrornode.events import ignore
 
 if TYPE_CHECKING:
     from mirrornode.events import Progress

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mirrornode.calls.caller import Caller, PathLike, ignore
+from mirrornode.calls.caller import Caller, PathLike
 from mirrornode.errors import RemoteProtocolError, TargetError
-from mirrornode.events import Added, Got, Progress, from_record, to_record
+from mirrornode.events import Added, Got, Progress, from_record, ignore, to_record
 from mirrornode.wire.hub import is_hub_target
 from mirrornode.wire.ipns_path import is_name_target
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mirrornode.calls.caller import Caller, ignore
+from mirrornode.calls.caller import Caller
+from mirrornode.events import ignore
 from mirrornode.wire.hub import is_hub_target
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mirrornode.calls.caller import Caller, ignore
+from mirrornode.calls.caller import Caller
+from mirrornode.events import ignore
 
 if TYPE_CHECKING:
     from mirrornode.daemon import Node

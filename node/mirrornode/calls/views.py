@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mirrornode.calls.caller import Caller, converse, ignore
+from mirrornode.calls.caller import Caller, converse
 from mirrornode.errors import DaemonGone
+from mirrornode.events import ignore
 from mirrornode.version import __version__
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from mirrornode.events import ignore
 from mirrornode.gateway.page_view import Glance, Survey, link_records
 from mirrornode.mirror.mirror_memory import known_mirrors
 from mirrornode.store.history import DAY_S
 
 if TYPE_CHECKING:
     from mirrornode.config import Config, StorageConfig
-    from mirrornode.events import Event
     from mirrornode.gateway.control import Verb
     from mirrornode.gateway.node_numbers import NodeNumbers
     from mirrornode.gateway.page_view import Record
@@ -87,7 +87,7 @@ class NodeLook:
         return Survey(status, roots, repos, pins, downloads, mirrors, disk)
 
     async def _ask(self, verb: str, **fields: Any) -> object:
-        return await self._verbs[verb](fields, _ignore)
+        return await self._verbs[verb](fields, ignore)
 
 
 def disk_record(catalog: Catalog, storage: StorageConfig) -> dict[str, Any]:
@@ -108,7 +108,3 @@ def disk_record(catalog: Catalog, storage: StorageConfig) -> dict[str, Any]:
         "low_water_bytes": round(storage.quota * storage.low_water),
         "keep_free_bytes": storage.keep_free,
     }
-
-
-def _ignore(event: Event) -> None:
-    """Take what a verb tells of its progress: a survey has nobody to tell."""

@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mirrornode.errors import MirrorError, RemoteProtocolError
 from mirrornode.mirror.keep_pins import Pinning, PinRequest, size_here
@@ -24,6 +24,7 @@ from mirrornode.wire import keep
 from mirrornode.wire.keep import KeepAnswer, KeepRequest
 
 if TYPE_CHECKING:
+    from mirrornode.mirror.peer_ports import PeersPort
     from mirrornode.store.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -34,30 +35,6 @@ MAX_PINS_FOR_ONE = 1000
 MAX_FAILURES = 1000  # remembered
 REQUEST_TIMEOUT_S = 10.0
 FETCH_TIMEOUT_S = 120.0  # without a byte
-
-
-class LinkPort(Protocol):
-    """A connected peer."""
-
-    @property
-    def peer_id(self) -> str: ...
-    @property
-    def protocols(self) -> frozenset[str]: ...
-
-
-class SwarmPort(Protocol):
-    """What asking peers needs of the swarm."""
-
-    def links(self) -> Sequence[LinkPort]: ...
-    async def request(
-        self,
-        peer_id: str,
-        protocol: str,
-        payload: bytes,
-        *,
-        timeout_s: float = 10,
-        max_response_bytes: int = 4 << 20,
-    ) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +62,7 @@ class Replication:
         self,
         catalog: Catalog,
         pinning: Pinning,
-        swarm: SwarmPort,
+        swarm: PeersPort,
         settings: ReplicaSettings,
         *,
         clock: Callable[[], float] = time.time,

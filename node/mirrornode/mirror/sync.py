@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mirrornode.errors import Incomplete, MirrorError, TargetError
-from mirrornode.events import Event, Note
+from mirrornode.events import Event, Note, ignore
 from mirrornode.mirror.hub.client_env import hub_token
 from mirrornode.mirror.hub.peer_words import PeerWords
 from mirrornode.mirror.sync_jobs import Job, job_records, read_jobs
@@ -111,7 +111,7 @@ class Syncing:
                 request = self._request(job, token=await asyncio.to_thread(hub_token))
                 window = job.schedule.window
                 closes_at = window.closes_at(now) if window is not None else None
-                report = await self._run(request, _ignore, closes_at, stopped_as=states.PAUSED)
+                report = await self._run(request, ignore, closes_at, stopped_as=states.PAUSED)
             reports.append(report)
         return reports
 
@@ -307,7 +307,3 @@ def open_syncing(
     upstream = UpstreamPorts(catalog, swarm, words.ask_node, fetch_card)
     mirrors = tuple(mirror.url for mirror in config.mirror)
     return Syncing(SyncPorts(ports, hub, upstream, mirrors), jobs, is_ending=is_ending)
-
-
-def _ignore(event: Event) -> None:
-    """Progress of a run on schedule: nobody waits for it."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mirrornode.errors import HubNotFound, RemoteProtocolError, SourceGone, SourceTooSlow
+from mirrornode.mirror.peer_ports import RequestPort
 from mirrornode.routing.find import split_peer
 from mirrornode.store.hub_records import NODE_PREFIX
 from mirrornode.wire import pinset
@@ -30,21 +31,12 @@ DIAL_S = 15.0
 ANSWER_S = 30.0
 
 
-class SwarmPort(Protocol):
+class SwarmPort(RequestPort, Protocol):
     """What following a node needs of the swarm."""
 
     async def dial(
         self, peer_id: str, addresses: Sequence[str], *, timeout_s: float = 10.0
     ) -> None: ...
-    async def request(
-        self,
-        peer_id: str,
-        protocol: str,
-        payload: bytes,
-        *,
-        timeout_s: float = 10.0,
-        max_response_bytes: int = 4 << 20,
-    ) -> bytes: ...
 
 
 class AskNode(Protocol):

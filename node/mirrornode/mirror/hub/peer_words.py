@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from mirrornode.errors import MirrorError, RemoteProtocolError
@@ -26,6 +26,7 @@ from mirrornode.wire.hub_peer import EtagHolding, EtagQuestion, NameQuestion, Pe
 
 if TYPE_CHECKING:
     from mirrornode.config import HubConfig
+    from mirrornode.mirror.peer_ports import PeersPort
     from mirrornode.store.catalog import Catalog
     from mirrornode.wire.hub import Repo
 
@@ -49,30 +50,6 @@ class HeardWord:
     word: PeerWord
 
 
-class LinkPort(Protocol):
-    """A connected peer."""
-
-    @property
-    def peer_id(self) -> str: ...
-    @property
-    def protocols(self) -> frozenset[str]: ...
-
-
-class SwarmPort(Protocol):
-    """What asking peers needs of the swarm."""
-
-    def links(self) -> Sequence[LinkPort]: ...
-    async def request(
-        self,
-        peer_id: str,
-        protocol: str,
-        payload: bytes,
-        *,
-        timeout_s: float = 10,
-        max_response_bytes: int = 4 << 20,
-    ) -> bytes: ...
-
-
 class PeerWords:
     """Answers peers and asks them; belongs to one event loop.
 
@@ -83,7 +60,7 @@ class PeerWords:
     def __init__(
         self,
         catalog: Catalog,
-        swarm: SwarmPort,
+        swarm: PeersPort,
         settings: HubConfig,
         *,
         clock: Callable[[], float] = time.time,
