@@ -27,6 +27,7 @@ from mirrornode.wire.kad import (
     encode_message,
 )
 from mirrornode.wire.ranges import parse_have
+from mirrornode.wire.yamux import Session, Stream
 
 PEERS = tuple(Identity.from_seed(bytes((n,)) * 32).peer_id for n in range(3))
 ADDRESSES = ("/ip4/192.168.1.5/tcp/4101", "/ip6/fd00::1/udp/4101/quic-v1", "/dns4/a.example/tcp/1")
@@ -119,6 +120,49 @@ def _frames(data: bytes) -> list[bytes]:
     return frames
 
 
+def _connection() -> list[bytes]:
+    """Return what a peer sends that opens two streams, uses them, pings and leaves."""
+    streams: list[Stream] = []
+    peer = _session(is_initiator=True, streams=streams)
+    one, two = peer.open(), peer.open()
+    one.send(memoryview(bytes(3000)))
+    two.send(memoryview(b"short"))
+    one.grant(100)
+    peer.ping(7)
+    one.close()
+    two.reset()
+    opened = b"".join(peer.taken())
+    peer.go_away()
+    return [opened, opened + b"".join(peer.taken())]
+
+
+def _session(*, is_initiator: bool, streams: list[Stream]) -> Session:
+    return Session(
+        is_initiator=is_initiator,
+        on_stream=streams.append,
+        on_pong=lambda value: None,
+        on_outgoing=lambda: None,
+    )
+
+
+def _yamux(data: bytes) -> tuple[Session, list[Stream]]:
+    """Return a connection after it has arrived in three parts, and its streams."""
+    streams: list[Stream] = []
+    session = _session(is_initiator=False, streams=streams)
+    third = len(data) // 3
+    for part in (data[:third], data[third : 2 * third], data[2 * third :]):
+        session.receive(part)
+    return session, streams
+
+
+def _check_yamux(data: bytes, value: object) -> None:
+    assert isinstance(value, tuple)
+    session, streams = value
+    held_bytes = sum(stream.unread.size for stream in streams)
+    assert session.buffered_bytes == held_bytes <= len(data)
+    assert all(stream.is_over or stream.stream_id in session.streams for stream in streams)
+
+
 def _have(data: bytes) -> object:
     return parse_have(_value(data), SIZE_BYTES)
 
@@ -171,6 +215,7 @@ MESSAGES = (
         _frames,
         (RemoteProtocolError,),
     ),
+    Decoder("yamux", _connection, _yamux, (RemoteProtocolError,), _check_yamux),
     Decoder("identify", _identifications, decode_identify, (RemoteProtocolError,)),
     Decoder("mdns", _announcements, lambda data: decode_txt(data, ()), is_text=True),
     _json(

@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 import trio
-from libp2p.stream_muxer.yamux.yamux import YamuxStream
+import trio.testing
 
 from mirrornode.swarm.addresses import TcpAddress
 from mirrornode.swarm.connection import Service
@@ -20,7 +19,7 @@ from mirrornode.swarm.links import PeerLink
 from mirrornode.swarm.noise_pipe import NoisePipe
 from mirrornode.swarm.streams import FramedStream
 from mirrornode.swarm.upgrade import Upgrader
-from mirrornode.swarm.yamux import Liveness, SteadyYamux
+from mirrornode.swarm.yamux import Liveness, MuxedConnection, MuxedStream
 
 TEST_TIMEOUT_S = 30.0
 LOOPBACK = TcpAddress("ip4", "127.0.0.1", 0)
@@ -98,16 +97,18 @@ class RawPeer:
     """A connection to an island that does only what the test does with it."""
 
     peer_id: str
-    mux: SteadyYamux
+    mux: MuxedConnection
+    accepted: trio.MemoryReceiveChannel[MuxedStream]
     reading: trio.CancelScope
     writing: trio.CancelScope
     written: trio.Event
 
     async def take_over_writing(self) -> NoisePipe:
         """Stop what writes for the multiplexer and return what may now be written to."""
+        await trio.testing.wait_all_tasks_blocked()  # a message cut in the middle ends it all
         self.writing.cancel()
         await self.written.wait()
-        return cast("NoisePipe", self.mux.secured_conn)
+        return self.mux.pipe
 
     def freeze(self) -> None:
         """Stop reading, like a process that is stopped; the socket stays open."""
@@ -115,7 +116,7 @@ class RawPeer:
 
     async def opened(self, protocol: str) -> FramedStream:
         """Open a stream and agree on `protocol`."""
-        stream = FramedStream(await self.mux.open_outbound(object()), "island")
+        stream = FramedStream(self.mux.open(), "island")
         await stream.propose(protocol)
         return stream
 
@@ -133,11 +134,14 @@ async def raw_peer_of(address: TcpAddress, peer_id: str) -> AsyncIterator[RawPee
     identity = Identity.generate()
     tcp = await connect_tcp(address)
     mux = await Upgrader(identity, Liveness()).outbound(tcp, peer_id)
-    peer = RawPeer(identity.peer_id, mux, trio.CancelScope(), trio.CancelScope(), trio.Event())
+    accept, accepted = trio.open_memory_channel[MuxedStream](100)
+    peer = RawPeer(
+        identity.peer_id, mux, accepted, trio.CancelScope(), trio.CancelScope(), trio.Event()
+    )
 
     async def read() -> None:
         with peer.reading:
-            await mux.start()
+            await mux.run_reader(accept.send_nowait)
 
     async def write() -> None:
         with peer.writing:
@@ -147,21 +151,18 @@ async def raw_peer_of(address: TcpAddress, peer_id: str) -> AsyncIterator[RawPee
     async with trio.open_nursery() as nursery:
         nursery.start_soon(write)
         nursery.start_soon(read)
-        nursery.start_soon(_answer_identify, mux)
-        await mux.event_started.wait()
+        nursery.start_soon(_answer_identify, accepted)
         yield peer
         nursery.cancel_scope.cancel()
-    await mux.release()
+    mux.abort()
 
 
-async def _answer_identify(mux: SteadyYamux) -> None:
+async def _answer_identify(accepted: trio.MemoryReceiveChannel[MuxedStream]) -> None:
     """Answer the island's identify, the first stream that it opens, with an empty message."""
-    accepted = await mux.accept_stream()
-    assert isinstance(accepted, YamuxStream)
-    stream = FramedStream(accepted, "island")
+    stream = FramedStream(await accepted.receive(), "island")
     await stream.accept(lambda protocol: protocol == "/ipfs/id/1.0.0")
     await stream.write_frame(b"")
-    await stream.close()
+    stream.close()
 
 
 def service(

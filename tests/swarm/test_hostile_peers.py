@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -31,6 +30,7 @@ from mirrornode.wire import hub_peer, ticket
 from mirrornode.wire.frames import encode_frame
 from mirrornode.wire.hub import Repo
 from mirrornode.wire.kad import KadMessage, MessageType, decode_message, encode_message
+from mirrornode.wire.yamux import HEADER, SYN, WINDOW_UPDATE
 from support.waiting import until
 from swarm.islands import RawPeer, raw_peer_of
 from swarm.swarms import LOOPBACK, Opener
@@ -45,7 +45,6 @@ REQUESTS = {
 }
 ROUNDS = 3  # of all three questions, while an attack is on
 MANY_STREAMS = 1000
-YAMUX_SYN, YAMUX_WINDOW_UPDATE = 1, 1
 
 Attack = Callable[[RawPeer, Callable[[], None]], Awaitable[None]]
 
@@ -107,8 +106,7 @@ async def many_streams(peer: RawPeer, begun: Callable[[], None]) -> None:
     with contextlib.suppress(IOException):  # dropped meanwhile
         for number in range(MANY_STREAMS):
             stream_id = 1001 + 2 * number
-            head = struct.pack(">BBHII", 0, YAMUX_WINDOW_UPDATE, YAMUX_SYN, stream_id, 0)
-            await pipe.write(head)
+            await pipe.write(HEADER.pack(0, WINDOW_UPDATE, SYN, stream_id, 0))
     begun()
     await trio.sleep_forever()
 
@@ -168,7 +166,7 @@ def frames_of(protocol: str) -> Attack:
         for head in heads:
             stream = await peer.opened(protocol)
             await stream.write(head)
-            await stream.close()
+            stream.close()
         for _ in range(10):  # these stay as they are
             stream = await peer.opened(protocol)
             await stream.write(encode_uvarint(100) + b"half of it")

@@ -6,13 +6,14 @@ import contextlib
 
 import pytest
 import trio
-from libp2p.stream_muxer.yamux.yamux import YamuxStream
+from libp2p.io.exceptions import IOException
 
 from mirrornode.errors import SourceGone, SourceRefused
 from mirrornode.swarm.connection import MAX_ANSWERED, MAX_INBOUND_STREAMS
 from mirrornode.swarm.dial import connect_tcp
 from mirrornode.swarm.streams import FramedStream
-from mirrornode.swarm.yamux import MAX_BUFFERED_BYTES, Liveness
+from mirrornode.swarm.yamux import Liveness
+from mirrornode.wire.yamux import DATA, HEADER, WINDOW_BYTES
 from swarm.islands import in_trio, raw_peer, running_island, service
 
 
@@ -28,7 +29,7 @@ async def test_serve_when_several_requests_on_a_stream_then_answered_in_order() 
         for request in (b"one", b"quiet", b"", b"two"):
             await stream.write_frame(request)
         assert [await stream.read_frame(100) for _ in range(3)] == [b"eno", b"", b"owt"]
-        await stream.close()
+        stream.close()
         assert await stream.read_frame(100) is None
 
 
@@ -36,7 +37,7 @@ async def test_serve_when_several_requests_on_a_stream_then_answered_in_order() 
 async def test_serve_when_protocol_is_second_choice_then_agreed_on() -> None:
     async with running_island() as (island, _), raw_peer(island) as peer:
         island.serve("/echo", service(echo))
-        stream = FramedStream(await peer.mux.open_outbound(object()), "island")
+        stream = FramedStream(peer.mux.open(), "island")
         await stream.write_frame(b"/multistream/1.0.0\n")
         for proposal, answer in ((b"/none\n", b"na\n"), (b"/echo\n", b"/echo\n")):
             await stream.write_frame(proposal)
@@ -89,7 +90,7 @@ async def test_streams_when_more_than_allowed_then_the_rest_is_reset() -> None:
         release.set()
         for stream in streams:
             assert await stream.read_frame(10) == b"done"
-            await stream.close()
+            stream.close()
             assert await stream.read_frame(10) is None
 
 
@@ -120,13 +121,12 @@ async def test_window_when_ignored_then_connection_ends() -> None:
     async with running_island() as (island, watcher), raw_peer(island) as peer:
         island.serve("/wait", service(wait))
         await watcher.until(lambda links: peer.peer_id in links)
-        stream = await peer.mux.open_outbound(object())
-        framed = FramedStream(stream, "island")
-        await framed.propose("/wait")
-        await framed.write_frame(b"")
-        stream.send_window = 2 * MAX_BUFFERED_BYTES
-        with pytest.raises(SourceGone):
-            await framed.write(bytes(2 * MAX_BUFFERED_BYTES))
+        stream = await peer.opened("/wait")
+        await stream.write_frame(b"")
+        pipe = await peer.take_over_writing()
+        with contextlib.suppress(IOException):
+            for _ in range(2):
+                await pipe.write(HEADER.pack(0, DATA, 0, 1, WINDOW_BYTES) + bytes(WINDOW_BYTES))
         await watcher.until(lambda links: peer.peer_id not in links)
 
 
@@ -184,14 +184,13 @@ async def test_request_when_messages_go_ahead_then_our_side_stays_open_until_the
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
-            accepted = await peer.mux.accept_stream()
-            assert isinstance(accepted, YamuxStream)
+            accepted = await peer.accepted.receive()
             stream = FramedStream(accepted, "island")
             assert await stream.accept(lambda _: True) == "/ask"
             assert [await stream.read_frame(100) for _ in range(2)] == [b"ahead", b"question"]
             other = await peer.opened("/echo")  # all that was sent before this has arrived
             await other.write_frame(b"abc")
             assert await other.read_frame(10) == b"cba"
-            assert not accepted.recv_closed
+            assert not accepted.is_read_closed
             await stream.write_frame(b"answer")
             assert await stream.read_frame(100) is None

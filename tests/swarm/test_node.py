@@ -275,6 +275,7 @@ async def test_request_when_messages_go_ahead_then_all_are_read_before_the_answe
     client, server = await linked(opened)
     protocol = "/echo" if is_known else "/note"
     server.serve(protocol, take)
+    await server.dial(client.peer_id, client.addresses())  # what it was told before has happened
     assert await client.request(server.peer_id, protocol, b"how many?", ahead=notes) == b"101"
     assert got == [*notes, b"how many?"]
 
@@ -329,7 +330,9 @@ async def test_cancel_when_in_the_middle_then_connection_lives(opened: Opener) -
             await task
         # Timeouts cancel inside trio, in the middle of frames.
         with contextlib.suppress(SourceTooSlow):
-            await client.request(server.peer_id, "/big", payload, timeout_s=0.0005 * step)
+            await client.request(
+                server.peer_id, "/big", payload, timeout_s=0.0005 * step, max_response_bytes=8 << 20
+            )
     assert await client.request(server.peer_id, "/big", b"ab") == b"ba"
     assert client.link(server.peer_id) == link
     assert not lost.done()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import struct
 from collections.abc import Sequence
 
 import pytest
 import trio
 from libp2p.io.exceptions import IOException
-from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_WINDOW_UPDATE, YAMUX_HEADER_FORMAT
 
 from mirrornode.errors import RemoteProtocolError, SourceGone, SourceRefused
 from mirrornode.swarm.connection import MAX_INBOUND_STREAMS, MAX_REFUSED_STREAMS
@@ -22,6 +20,7 @@ from mirrornode.swarm.one_way import (
     transfer_timeout_s,
 )
 from mirrornode.wire.frames import encode_frame
+from mirrornode.wire.yamux import HEADER, SYN, WINDOW_UPDATE
 from support.waiting import until
 from swarm.islands import in_trio, raw_peer, running_island, service
 from swarm.swarms import Opener
@@ -73,7 +72,7 @@ async def test_frames_of_a_stream_come_in_order_whatever_their_size() -> None:
             await stream.write_frame(frame)
         await desk.until_frames(len(sent))
         assert desk.frames == sent
-        await stream.close()
+        stream.close()
         assert await stream.read_frame(100) is None
         assert not island.counters
 
@@ -167,11 +166,8 @@ async def test_peer_that_floods_streams_is_dropped_and_another_is_served() -> No
         pipe = await peer.take_over_writing()
         with contextlib.suppress(IOException):
             for number in range(MAX_INBOUND_STREAMS + MAX_REFUSED_STREAMS + 1):
-                header = struct.pack(
-                    YAMUX_HEADER_FORMAT, 0, TYPE_WINDOW_UPDATE, FLAG_SYN, 1001 + 2 * number, 0
-                )
-                await pipe.write(header)
-        await peer.mux.event_shutting_down.wait()
+                await pipe.write(HEADER.pack(0, WINDOW_UPDATE, SYN, 1001 + 2 * number, 0))
+        await peer.mux.ended.wait()
         assert island.counters["flood of streams"] == 1
         stream = await other.opened(BLOCKS)
         await stream.write_frame(b"fine")

@@ -13,12 +13,10 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import trio
-from libp2p.exceptions import BaseLibp2pError
-from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamError
-from libp2p.stream_muxer.yamux.yamux import YamuxStream
 
 from mirrornode.errors import (
     MirrorError,
@@ -36,14 +34,16 @@ from mirrornode.swarm.identify import (
 )
 from mirrornode.swarm.one_way import Intake, Outlet, PeerIntake
 from mirrornode.swarm.streams import FramedStream
+from mirrornode.swarm.time_limit import TimeLimit
 
 if TYPE_CHECKING:
-    from mirrornode.swarm.yamux import SteadyYamux
+    from mirrornode.swarm.yamux import MuxedConnection, MuxedStream
 
 PING = "/ipfs/ping/1.0.0"
 PING_BYTES = 32
 BUILT_IN = frozenset({IDENTIFY, IDENTIFY_PUSH, PING})
-MAX_INBOUND_STREAMS = 128  # of one connection at a time, whatever their protocol
+MAX_INBOUND_STREAMS = 256  # of one connection at a time: more than one of us opens to another
+MAX_OUTBOUND_STREAMS = 200  # go-yamux takes 256 of us that it has not accepted yet
 MAX_REFUSED_STREAMS = 512  # beyond that: a peer that opens so many is dropped
 NEGOTIATE_TIMEOUT_S = 10.0
 IDENTIFY_TIMEOUT_S = 10.0
@@ -55,6 +55,7 @@ SEND_TIMEOUT_S = 60.0  # one answer of some MiB over a slow link
 MAX_ANSWERED = 4  # streams of one connection answered at a time: a flood must leave others room
 MAX_TOGETHER = 32  # requests of one stream answered together; a small one costs 20 µs
 LINGER_S = 30.0  # how long a stream that we are done with may wait for the peer's close
+MAX_LINGERING = 1024  # of them; the oldest are reset
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +95,10 @@ class Connection:
     """
 
     def __init__(
-        self, mux: SteadyYamux, host: ConnectionHost, *, peer_id: str, address: str, outbound: bool
+        self, mux: MuxedConnection, host: ConnectionHost, *, address: str, outbound: bool
     ) -> None:
         """Take over a fresh multiplexer; `address` is the peer's multiaddr without `/p2p`."""
-        self.peer_id = peer_id
+        self.peer_id = mux.peer_id
         self.address = address
         self.outbound = outbound
         self.identification: Identification | None = None
@@ -108,8 +109,9 @@ class Connection:
         self._host = host
         self._inbound = 0
         self._refused = 0
-        self._intake = PeerIntake(peer_id)
+        self._intake = PeerIntake(mux.peer_id)
         self._lingering: deque[tuple[float, FramedStream]] = deque()
+        self._slots = trio.CapacityLimiter(MAX_OUTBOUND_STREAMS)
         self._turns = trio.CapacityLimiter(MAX_ANSWERED)
 
     @property
@@ -120,7 +122,7 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """True when neither side has a stream in use."""
-        return self._inbound == 0 and self._mux.open_outbound_count == 0
+        return self._inbound == 0 and self._slots.borrowed_tokens == 0
 
     @property
     def received_bytes(self) -> int:
@@ -130,8 +132,7 @@ class Connection:
     @property
     def round_trip_s(self) -> float | None:
         """Mean of the latest pings; None before the first was answered."""
-        mean_s: float = self._mux.rtt()
-        return mean_s or None
+        return self._mux.round_trip_s or None
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -145,14 +146,14 @@ class Connection:
         """Serve the connection until it ends; never raises because of what the peer does."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._run_mux, nursery.cancel_scope)
                 nursery.start_soon(self._mux.run_writer)
+                nursery.start_soon(self._mux.run_pings)
                 nursery.start_soon(self._sweep)
-                await self._mux.event_started.wait()
-                nursery.start_soon(self._accept_streams, nursery)
-                await self._identify()
+                nursery.start_soon(self._identify)
+                await self._mux.run_reader(partial(self._accept, nursery))
+                nursery.cancel_scope.cancel()
         finally:
-            await self._mux.release()
+            self._mux.abort()
             self.ready.set()
 
     async def request(
@@ -182,12 +183,12 @@ class Connection:
         try:
             await stream.propose(known[0])
         except BaseException:
-            await stream.reset()
-            self._mux.give_back(token)
+            stream.reset()
+            self._slots.release_on_behalf_of(token)
             raise
 
         def release() -> None:
-            self._mux.give_back(token)
+            self._slots.release_on_behalf_of(token)
             self._linger(stream)
 
         return Outlet(self.peer_id, known[0], stream, release)
@@ -213,44 +214,42 @@ class Connection:
         stream = await self._open_stream(token)
         try:
             yield stream
-            await stream.close()
+            stream.close()
         except BaseException:
-            await stream.reset()
+            stream.reset()
             raise
         finally:
-            self._mux.give_back(token)
+            self._slots.release_on_behalf_of(token)
         self._linger(stream)
 
     async def _open_stream(self, token: object) -> FramedStream:
+        """Open a stream; `token` holds one of `MAX_OUTBOUND_STREAMS` slots until released."""
+        await self._slots.acquire_on_behalf_of(token)
         try:
-            return FramedStream(await self._mux.open_outbound(token), self.peer_id)
-        except MuxedStreamError as exc:
-            raise SourceGone(f"{self.peer_id} has left", source_id=self.peer_id) from exc
+            return FramedStream(self._mux.open(), self.peer_id)
+        except SourceGone:
+            self._slots.release_on_behalf_of(token)
+            raise
 
     def _linger(self, stream: FramedStream) -> None:
         """Let the peer close its side in its own time, but not for ever."""
-        if not stream.is_finished:
-            self._lingering.append((trio.current_time() + LINGER_S, stream))
+        stream.ignore()
+        if stream.is_finished:
+            return
+        self._lingering.append((trio.current_time() + LINGER_S, stream))
+        if len(self._lingering) > MAX_LINGERING:
+            self._lingering.popleft()[1].reset()
 
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(LINGER_S / 2)
             while self._lingering and self._lingering[0][0] <= trio.current_time():
-                _, stream = self._lingering.popleft()
-                if not stream.is_finished:
-                    await stream.reset()
-
-    async def _run_mux(self, everything: trio.CancelScope) -> None:
-        try:
-            await self._mux.start()
-        except* (BaseLibp2pError, OSError, trio.TooSlowError) as group:
-            log.debug("connection ended peer=%s errors=%r", self.peer_id, group.exceptions)
-        everything.cancel()
+                self._lingering.popleft()[1].reset()
 
     async def _identify(self) -> None:
         """Ask the peer who it says it is; a peer that cannot say that is of no use to us."""
         try:
-            with trio.fail_after(IDENTIFY_TIMEOUT_S):
+            with TimeLimit(IDENTIFY_TIMEOUT_S):
                 async with self._opened_stream() as stream:
                     await stream.propose(IDENTIFY)
                     message = await stream.read_frame(MAX_MESSAGE_BYTES)
@@ -271,31 +270,23 @@ class Connection:
         self._host.identified(self)
         self.ready.set()
 
-    async def _accept_streams(self, nursery: trio.Nursery) -> None:
-        """Take every stream at once: the multiplexer stands still while one waits here."""
-        while True:
-            try:
-                stream = await self._mux.accept_stream()
-            except MuxedConnUnavailable:
-                return
-            assert isinstance(stream, YamuxStream)
-            framed = FramedStream(stream, self.peer_id)
-            if self._inbound >= MAX_INBOUND_STREAMS:
-                self._host.count("stream over limit")
-                self._refused += 1
-                if self._refused > MAX_REFUSED_STREAMS:
-                    log.info("connection closed peer=%s reason=floods streams", self.peer_id)
-                    self._host.count("flood of streams")
-                    self.abort()
-                    return
-                await framed.reset()
-                continue
+    def _accept(self, nursery: trio.Nursery, stream: MuxedStream) -> None:
+        """Answer a stream that the peer opens, if it has not too many."""
+        if self._inbound < MAX_INBOUND_STREAMS:
             self._inbound += 1
-            nursery.start_soon(self._answer_stream, framed)
+            nursery.start_soon(self._answer_stream, FramedStream(stream, self.peer_id))
+            return
+        self._host.count("stream over limit")
+        self._refused += 1
+        stream.reset()
+        if self._refused > MAX_REFUSED_STREAMS and self._mux.is_usable:
+            log.info("connection closed peer=%s reason=floods streams", self.peer_id)
+            self._host.count("flood of streams")
+            self.abort()
 
     async def _answer_stream(self, stream: FramedStream) -> None:
         try:
-            with trio.fail_after(NEGOTIATE_TIMEOUT_S):
+            with TimeLimit(NEGOTIATE_TIMEOUT_S):
                 protocol = await stream.accept(self._is_spoken)
             if protocol in BUILT_IN:
                 await self._answer_built_in(protocol, stream)
@@ -308,17 +299,21 @@ class Connection:
                     await self._intake.take(service, stream)
                 else:
                     await self._answer_requests(service, stream)
-            await stream.close()
+            stream.close()
+            self._linger(stream)
         except SourceGone:
-            await stream.reset()
+            stream.reset()
         except (RemoteProtocolError, SourceTooSlow, trio.TooSlowError) as exc:
             log.debug("stream reset peer=%s reason=%s", self.peer_id, exc or "too slow")
             self._host.count("stream reset")
-            await stream.reset()
+            stream.reset()
         except Exception:  # the boundary of one stream: a failing responder ends nothing else
             log.exception("responder failed peer=%s", self.peer_id)
             self._host.count("responder failed")
-            await stream.reset()
+            stream.reset()
+        except BaseException:
+            stream.reset()
+            raise
         finally:
             self._inbound -= 1
             if not self._inbound:
@@ -335,32 +330,32 @@ class Connection:
         """
         max_bytes = service.max_request_bytes
         while True:
-            with trio.fail_after(IDLE_TIMEOUT_S):
+            with TimeLimit(IDLE_TIMEOUT_S):
                 first = await stream.read_frame(max_bytes)
             if first is None:
                 return
             requests = [first, *stream.arrived_frames(max_bytes, limit=MAX_TOGETHER - 1)]
             async with self._turns, service.slots:
-                with trio.fail_after(RESPOND_TIMEOUT_S):
+                with TimeLimit(RESPOND_TIMEOUT_S):
                     answers = await service.respond(self.peer_id, requests)
             for answer in answers:
                 if answer is not None:
-                    with trio.fail_after(SEND_TIMEOUT_S):
+                    with TimeLimit(SEND_TIMEOUT_S):
                         await stream.write_frame(answer)
 
     async def _answer_built_in(self, protocol: str, stream: FramedStream) -> None:
         if protocol == IDENTIFY:
-            with trio.fail_after(SEND_TIMEOUT_S):
+            with TimeLimit(SEND_TIMEOUT_S):
                 await stream.write_frame(self._host.identify_message(self.address))
         elif protocol == IDENTIFY_PUSH:
-            with trio.fail_after(IDENTIFY_TIMEOUT_S):
+            with TimeLimit(IDENTIFY_TIMEOUT_S):
                 message = await stream.read_frame(MAX_MESSAGE_BYTES)
             if message is not None and self.identification is not None:
                 self._accept_identification(decode_identify(message, self.identification))
         else:
             while True:
-                with trio.fail_after(IDLE_TIMEOUT_S):
+                with TimeLimit(IDLE_TIMEOUT_S):
                     echo = await stream.read_exactly(PING_BYTES)
-                    if echo is None:
-                        return
-                    await stream.write(echo)
+                if echo is None:
+                    return
+                await stream.write(echo)

@@ -1,6 +1,6 @@
 """The libp2p node itself, all in trio: listeners, connections, services, bootstrap peers.
 
-`node.Swarm` is its asyncio face. py-libp2p supplies Noise, Yamux, identify messages and keys; its
+`node.Swarm` is its asyncio face. py-libp2p supplies Noise, identify messages and keys; its
 own `Swarm` and `BasicHost` are not used, because what they add is what a LAN node must do in
 another way: one address per dial, a minute's block after a failed one, an inbound slot that is
 never given back, announcing 0.0.0.0, dialling peers by itself.
@@ -30,7 +30,7 @@ from mirrornode.swarm.links import PeerLink
 from mirrornode.swarm.listen import name_of, open_listeners
 from mirrornode.swarm.redial import keep_connected
 from mirrornode.swarm.upgrade import HandshakeRefused, Upgrader
-from mirrornode.swarm.yamux import Liveness, SteadyYamux
+from mirrornode.swarm.yamux import Liveness, MuxedConnection
 
 if TYPE_CHECKING:
     from mirrornode.swarm.identity import Identity
@@ -276,7 +276,7 @@ class Island:
         if not addresses:
             raise SourceGone(f"no address of {peer_id} can be dialled", source_id=peer_id)
 
-        async def connect(address: TcpAddress) -> tuple[TcpAddress, SteadyYamux]:
+        async def connect(address: TcpAddress) -> tuple[TcpAddress, MuxedConnection]:
             stream = await connect_tcp(address)
             return address, await self._upgrader.outbound(stream, peer_id)
 
@@ -293,10 +293,9 @@ class Island:
         if self._best(peer_id) is None:
             raise SourceGone(f"{peer_id} hung up after the handshake", source_id=peer_id)
 
-    def _adopt(self, mux: SteadyYamux, address: str, *, outbound: bool) -> Connection:
-        peer_id = mux.peer_id.to_base58()
-        connection = Connection(mux, self, peer_id=peer_id, address=address, outbound=outbound)
-        connections = self._connections.setdefault(peer_id, [])
+    def _adopt(self, mux: MuxedConnection, address: str, *, outbound: bool) -> Connection:
+        connection = Connection(mux, self, address=address, outbound=outbound)
+        connections = self._connections.setdefault(mux.peer_id, [])
         connections.append(connection)
         if len(connections) > MAX_CONNECTIONS_PER_PEER:
             connections[0].abort()

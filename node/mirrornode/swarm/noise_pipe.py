@@ -69,6 +69,15 @@ class NoisePipe:
             n -= len(part)
         return b"".join(parts)
 
+    async def read_all(self) -> list[bytes]:
+        """Return what has come since the last read, one message at least; raises as `read`."""
+        while not self._plain:
+            await self._receive()
+        plain = list(self._plain)
+        self._plain.clear()
+        self._plain_bytes = 0
+        return plain
+
     async def write(self, data: bytes) -> None:
         """Send everything; raises as `read`. Cancelling it breaks the connection."""
         view, sealed = memoryview(data), []

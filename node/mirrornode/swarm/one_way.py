@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from mirrornode.errors import RemoteProtocolError, SourceGone, SourceTooSlow
+from mirrornode.swarm.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from mirrornode.swarm.streams import FramedStream
@@ -72,7 +73,7 @@ class PeerIntake:
         stream.on_read = self._count
         try:
             while True:
-                with trio.fail_after(IDLE_TIMEOUT_S):
+                with TimeLimit(IDLE_TIMEOUT_S):
                     length = await stream.next_length(intake.max_frame_bytes)
                 if length is None:
                     return
@@ -85,15 +86,12 @@ class PeerIntake:
             self.streams -= 1
 
     async def _hand_over(self, intake: Intake, stream: FramedStream, length: int) -> None:
-        # Not `fail_after`: this is done for every block that Kubo sends, and cheaper so.
-        with trio.CancelScope(deadline=trio.current_time() + transfer_timeout_s(length)) as reading:
+        with TimeLimit(transfer_timeout_s(length)):
             first = await stream.read_frame(intake.max_frame_bytes)
-        if reading.cancelled_caught:
-            raise trio.TooSlowError
         if first is None:
             return
         frames = [first, *stream.arrived_frames(intake.max_frame_bytes, limit=MAX_TOGETHER - 1)]
-        with trio.fail_after(RECEIVE_TIMEOUT_S):
+        with TimeLimit(RECEIVE_TIMEOUT_S):
             await intake.receive(self._peer_id, frames)
 
     def _count(self, size_bytes: int) -> None:
@@ -123,35 +121,33 @@ class Outlet:
         if not self._is_open:
             raise SourceGone(f"the stream to {self.peer_id} is closed", source_id=self.peer_id)
         try:
-            with trio.fail_after(transfer_timeout_s(len(frame))):
+            with TimeLimit(transfer_timeout_s(len(frame))):
                 await self._stream.write(frame)
         except trio.TooSlowError:
-            await self._end(is_clean=False)
+            self._end(is_clean=False)
             raise SourceTooSlow(
                 f"{self.peer_id} reads too slowly", source_id=self.peer_id
             ) from None
         except BaseException:
-            await self._end(is_clean=False)
+            self._end(is_clean=False)
             raise
 
     async def close(self) -> None:
         """Close the stream, cleanly if it still works; a second call does nothing."""
-        await self._end(is_clean=True)
+        self._end(is_clean=True)
 
-    async def _end(self, *, is_clean: bool) -> None:
+    def _end(self, *, is_clean: bool) -> None:
         if not self._is_open:
             return
         self._is_open = False
         try:
             if is_clean:
-                try:
-                    await self._stream.close()
-                except SourceGone:
-                    is_clean = False
-        finally:
-            if not is_clean:
-                await self._stream.reset()
-            self._release()
+                self._stream.close()
+        except SourceGone:
+            is_clean = False
+        if not is_clean:
+            self._stream.reset()
+        self._release()
 
 
 def transfer_timeout_s(size_bytes: int) -> float:

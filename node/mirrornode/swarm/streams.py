@@ -8,65 +8,49 @@ Spec: multistream-select 1.0.0; "lazy" negotiation as go-multistream does it.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
-
-import trio
-from libp2p.io.exceptions import IOException
-from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError
 
 from mirrornode.errors import RemoteProtocolError, SourceGone, SourceRefused
 from mirrornode.wire.frames import FrameDecoder, encode_frame
 
 if TYPE_CHECKING:
-    from libp2p.stream_muxer.yamux.yamux import YamuxStream
+    from mirrornode.swarm.yamux import MuxedStream
 
 MULTISTREAM = "/multistream/1.0.0"
 NOT_AVAILABLE = "na"
 MAX_LINE_BYTES = 1024  # protocol names are short; the spec lets a reader refuse longer lines
 MAX_PROPOSALS = 16
 
-WINDOW_BYTES = 256 * 1024  # yamux: what every stream begins with
-MAX_WINDOW_BYTES = 2 * 1024 * 1024
-FAST_S = 0.05  # half a window within this: the window is what holds the peer back
-
-_READ_BYTES = 256 * 1024
-_RESET_TIMEOUT_S = 1.0
-
 T = TypeVar("T")
 
 
 class FramedStream:
-    """Reads and writes one Yamux stream.
+    """Reads and writes one stream.
 
     Cancelling any method leaves the connection usable, but not the stream: `reset` it then.
     """
 
-    def __init__(self, stream: YamuxStream, peer_id: str) -> None:
+    def __init__(self, stream: MuxedStream, peer_id: str) -> None:
         """Take over a stream that nothing has been read from."""
         self._stream = stream
         self._peer_id = peer_id
         self._decoder = FrameDecoder()
-        self._window_bytes = WINDOW_BYTES
-        self._taken_bytes = 0  # since the peer was last allowed to send more
-        self._granted_at = 0.0
         self.on_read: Callable[[int], None] = lambda size_bytes: None
         """Told how many bytes have come, for every read."""
 
     @property
     def is_finished(self) -> bool:
         """True when both sides are done with the stream."""
-        return self._stream.closed
+        return self._stream.is_finished
 
     async def write(self, data: bytes) -> None:
         """Send raw bytes.
 
         Raises:
-            SourceGone: The peer reset the stream, left, or has not read for five seconds.
+            SourceGone: The peer reset the stream, left, or has not read for ten seconds.
         """
-        with self._translated():
-            await self._stream.write(data)
+        await self._stream.send_all(data)
 
     async def write_frame(self, payload: bytes) -> None:
         """Send one frame; raises as `write`."""
@@ -102,18 +86,21 @@ class FramedStream:
         """Return raw bytes; None and errors as in `read_frame`."""
         return await self._read(lambda: self._decoder.take_exactly(size_bytes))
 
-    async def close(self) -> None:
-        """Close our side; the stream is gone when the peer closes its side, too."""
-        with self._translated():
-            await self._stream.close()
+    def close(self) -> None:
+        """Close our side; the stream is gone when the peer closes its side, too.
 
-    async def reset(self) -> None:
-        """Drop the stream at once, in both directions; also when the caller is cancelled."""
-        with (
-            trio.CancelScope(deadline=trio.current_time() + _RESET_TIMEOUT_S, shield=True),
-            contextlib.suppress(MuxedStreamError, IOException),
-        ):
-            await self._stream.reset()
+        Raises:
+            SourceGone: The stream was reset or the connection has ended.
+        """
+        self._stream.close()
+
+    def reset(self) -> None:
+        """Drop the stream at once, in both directions."""
+        self._stream.reset()
+
+    def ignore(self) -> None:
+        """Throw away what the peer sends from now on."""
+        self._stream.ignore()
 
     async def propose(self, protocol: str) -> None:
         """Agree with the peer on `protocol`.
@@ -137,11 +124,11 @@ class FramedStream:
         """
         if is_known:
             await self.write(_line(MULTISTREAM) + _line(protocol) + _frames(messages))
-            await self.close()
+            self.close()
             await self._confirm(protocol)
         else:
             await self.send(protocol, messages, is_known=False)
-            await self.close()
+            self.close()
 
     async def send(self, protocol: str, messages: Sequence[bytes], *, is_known: bool) -> None:
         """Agree on `protocol` and send frames; else as `send_only`."""
@@ -194,54 +181,14 @@ class FramedStream:
 
     async def _read(self, take: Callable[[], T | None]) -> T | None:
         while (taken := take()) is None:
-            with self._translated():
-                try:
-                    chunk = await self._receive()
-                    self._decoder.feed(chunk)
-                    self.on_read(len(chunk))
-                    continue
-                except MuxedStreamEOF:
-                    # The library says "end" also for a reset and for the end of the connection.
-                    if (
-                        self._stream.reset_received
-                        or self._stream.conn.event_shutting_down.is_set()
-                    ):
-                        raise
-            if self._decoder.is_empty:
+            size_bytes = await self._stream.receive_into(self._decoder.feed_all)
+            if size_bytes:
+                self.on_read(size_bytes)
+            elif self._decoder.is_empty:
                 return None
-            raise RemoteProtocolError(f"{self._peer_id} closed a stream inside a frame")
+            else:
+                raise RemoteProtocolError(f"{self._peer_id} closed a stream inside a frame")
         return taken
-
-    async def _receive(self) -> bytes:
-        """Return what has come, and let the peer send more now and then.
-
-        The library does so after every read: a third of all that a receiver sent and sealed. Half
-        a window at a time is enough; a stream that is fast gets a larger one, as the library's.
-        """
-        stream = self._stream
-        chunk: bytes = await stream.conn.read_stream(stream.stream_id, _READ_BYTES)
-        self._taken_bytes += len(chunk)
-        if 2 * self._taken_bytes >= self._window_bytes and not stream.recv_closed:
-            now = trio.current_time()
-            grown = min(2 * self._window_bytes, MAX_WINDOW_BYTES)
-            is_fast = now - self._granted_at < max(FAST_S, 4 * stream.conn.rtt())
-            growth = grown - self._window_bytes if is_fast else 0
-            increment, self._taken_bytes = self._taken_bytes + growth, 0
-            self._window_bytes += growth
-            self._granted_at = now
-            stream.recv_window += increment
-            await stream.send_window_update(increment)
-        return chunk
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (MuxedStreamError, IOException, KeyError) as exc:
-            # KeyError: the library drops a stream's event when the connection ends under a reader.
-            raise SourceGone(
-                f"{self._peer_id} ended a stream or the connection", source_id=self._peer_id
-            ) from exc
 
 
 def _line(text: str) -> bytes:

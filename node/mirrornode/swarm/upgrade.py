@@ -25,7 +25,7 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.security_multistream import SecurityMultistream
 
 from mirrornode.swarm.noise_pipe import NoisePipe
-from mirrornode.swarm.yamux import Liveness, SteadyYamux
+from mirrornode.swarm.yamux import Liveness, MuxedConnection
 
 if TYPE_CHECKING:
     import trio
@@ -53,11 +53,13 @@ class Upgrader:
         key_pair = create_new_key_pair(identity.private_seed)
         noise = NoiseTransport(key_pair, noise_privkey=create_x25519_key_pair().private_key)
         self._security = SecurityMultistream({NOISE: noise})
-        self._muxers: GenericMultistreamSelector[type[SteadyYamux]] = GenericMultistreamSelector()
-        self._muxers.add_handler(YAMUX, SteadyYamux)
+        self._muxers: GenericMultistreamSelector[type[MuxedConnection]] = (
+            GenericMultistreamSelector()
+        )
+        self._muxers.add_handler(YAMUX, MuxedConnection)
         self._liveness = liveness
 
-    async def outbound(self, stream: trio.SocketStream, peer_id: str) -> SteadyYamux:
+    async def outbound(self, stream: trio.SocketStream, peer_id: str) -> MuxedConnection:
         """Upgrade a connection that we opened to reach `peer_id`.
 
         Raises:
@@ -72,13 +74,13 @@ class Upgrader:
             pipe, muxer = await self._multiplexed(secured, stream, is_initiator=True)
             return muxer(
                 pipe,
-                expected,
+                peer_id,
                 is_initiator=True,
                 close_socket=stream.socket.close,
                 liveness=self._liveness,
             )
 
-    async def inbound(self, stream: trio.SocketStream) -> SteadyYamux:
+    async def inbound(self, stream: trio.SocketStream) -> MuxedConnection:
         """Upgrade a connection that was opened to us; the peer is who Noise proves it to be.
 
         Raises:
@@ -90,7 +92,7 @@ class Upgrader:
             pipe, muxer = await self._multiplexed(secured, stream, is_initiator=False)
             return muxer(
                 pipe,
-                secured.get_remote_peer(),
+                secured.get_remote_peer().to_base58(),
                 is_initiator=False,
                 close_socket=stream.socket.close,
                 liveness=self._liveness,
@@ -98,7 +100,7 @@ class Upgrader:
 
     async def _multiplexed(
         self, secured: ISecureConn, stream: trio.SocketStream, *, is_initiator: bool
-    ) -> tuple[NoisePipe, type[SteadyYamux]]:
+    ) -> tuple[NoisePipe, type[MuxedConnection]]:
         """Agree on the multiplexer over what is used from now on instead of the session."""
         pipe = NoisePipe(cast("SecureSession", secured), stream)
         # It has what is used of the library's interface: `read` and `write`.

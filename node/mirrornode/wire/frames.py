@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from mirrornode.content.varint import encode_uvarint
 from mirrornode.errors import RemoteProtocolError
+from mirrornode.wire.byte_queue import Buffer, ByteQueue
 
 MAX_PREFIX_BYTES = 5  # 35 bits of length: no frame that we accept comes near it
 
@@ -29,16 +30,21 @@ class FrameDecoder:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._arrived = ByteQueue()
+        self._prefix: tuple[int, int] | None = None  # of the next frame: its length, and its own
 
     @property
     def is_empty(self) -> bool:
         """True between two frames: an end of stream here is a clean one."""
-        return not self._buffer
+        return not self._arrived.size
 
-    def feed(self, chunk: bytes) -> None:
-        """Add bytes that arrived."""
-        self._buffer += chunk
+    def feed(self, chunk: Buffer) -> None:
+        """Add bytes that arrived; a view must stay as it is until they are taken."""
+        self._arrived.add(chunk)
+
+    def feed_all(self, chunks: ByteQueue) -> int:
+        """Take over all that arrived, without copying it, and return how many bytes that were."""
+        return self._arrived.take_all(chunks)
 
     def next_frame(self, max_bytes: int) -> bytes | None:
         """Return the next whole frame, or None when more bytes are needed.
@@ -48,12 +54,11 @@ class FrameDecoder:
                 It is raised as soon as the prefix is there, before the body is.
         """
         prefix = self._checked_prefix(max_bytes)
-        if prefix is None:
+        if prefix is None or self._arrived.size < prefix[0] + prefix[1]:
             return None
-        length, start = prefix
-        if len(self._buffer) < start + length:
-            return None
-        return self._take(start, start + length)
+        self._prefix = None
+        self._arrived.take(prefix[1])
+        return self._arrived.take(prefix[0])
 
     def next_length(self, max_bytes: int) -> int | None:
         """Return the length of the next frame as soon as it is known; raises as `next_frame`."""
@@ -62,32 +67,30 @@ class FrameDecoder:
 
     def take_exactly(self, size_bytes: int) -> bytes | None:
         """Return the next `size_bytes` raw bytes, or None when they have not all arrived."""
-        if len(self._buffer) < size_bytes:
+        if self._arrived.size < size_bytes:
             return None
-        return self._take(0, size_bytes)
-
-    def _take(self, start: int, stop: int) -> bytes:
-        taken = bytes(memoryview(self._buffer)[start:stop])
-        del self._buffer[:stop]
-        return taken
+        return self._arrived.take(size_bytes)
 
     def _checked_prefix(self, max_bytes: int) -> tuple[int, int] | None:
-        prefix = self._prefix()
+        prefix = self._prefix
+        if prefix is None:
+            prefix = self._prefix = _read_prefix(self._arrived.peek(MAX_PREFIX_BYTES))
         if prefix is not None and prefix[0] > max_bytes:
             raise RemoteProtocolError(
                 f"a frame of {prefix[0]} bytes, at most {max_bytes} are allowed"
             )
         return prefix
 
-    def _prefix(self) -> tuple[int, int] | None:
-        """Return the length that the prefix says and where the body starts."""
-        value = 0
-        for index, byte in enumerate(self._buffer[:MAX_PREFIX_BYTES]):
-            value |= (byte & 0x7F) << (7 * index)
-            if byte < 0x80:
-                if byte == 0 and index:
-                    raise RemoteProtocolError("a frame length is not written in its shortest form")
-                return value, index + 1
-        if len(self._buffer) >= MAX_PREFIX_BYTES:
-            raise RemoteProtocolError("a frame length is longer than five bytes")
-        return None
+
+def _read_prefix(start: bytes) -> tuple[int, int] | None:
+    """Return the length that a prefix says and its own, or None while it is not all there."""
+    value = 0
+    for index, byte in enumerate(start):
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            if byte == 0 and index:
+                raise RemoteProtocolError("a frame length is not written in its shortest form")
+            return value, index + 1
+    if len(start) == MAX_PREFIX_BYTES:
+        raise RemoteProtocolError("a frame length is longer than five bytes")
+    return None
