@@ -54,6 +54,7 @@ class ActiveTransfers:
         self.uses = Uses()
         # Lists: one target may be fetched to two places at once.
         self._by_file: dict[bytes, list[tuple[TransferSession, int]]] = {}
+        self._named: dict[TransferSession, list[bytes]] = {}  # the keys of `_by_file`
         self._sessions: list[TransferSession] = []
         self._running: list[Ahead] = []
         self._served_at = -QUIET_S
@@ -65,21 +66,21 @@ class ActiveTransfers:
             also_known_as: Multihash of the first file's whole content, by which it is asked for.
         """
         self._sessions.append(session)
-        for index, file in enumerate(session.manifest.files):
-            self._by_file.setdefault(file.root.multihash, []).append((session, index))
+        named = self._named[session] = [file.root.multihash for file in session.manifest.files]
+        for index, multihash in enumerate(named):
+            self._by_file.setdefault(multihash, []).append((session, index))
         if also_known_as is not None:
+            named.append(also_known_as)
             self._by_file.setdefault(also_known_as, []).append((session, 0))
 
     def remove(self, session: TransferSession) -> None:
         """Forget a session that ended."""
         self._sessions.remove(session)
         self._running = [run for run in self._running if run.session is not session]
-        named = [key for key, found in self._by_file.items() if any(s is session for s, _ in found)]
-        for multihash in named:
-            others = [found for found in self._by_file[multihash] if found[0] is not session]
-            if others:
-                self._by_file[multihash] = others
-            else:
+        for multihash in self._named.pop(session):
+            found = self._by_file[multihash]
+            found.remove(next(each for each in found if each[0] is session))
+            if not found:
                 del self._by_file[multihash]
 
     def start(self, session: TransferSession, offers: SharedOffers) -> None:
