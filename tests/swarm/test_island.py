@@ -171,6 +171,26 @@ async def test_serve_when_a_peer_asks_on_many_streams_then_few_are_answered_at_a
         assert answering == 3 * MAX_ANSWERED
 
 
+@in_trio
+async def test_request_when_the_peer_resets_the_stream_behind_its_answer_then_it_counts() -> None:
+    async with running_island() as (island, watcher), raw_peer(island) as peer:
+        await watcher.until(lambda links: peer.peer_id in links)
+        answers: list[bytes] = []
+
+        async def ask() -> None:
+            answers.append(await island.request(peer.peer_id, "/ask", [b"question"], 10, 100))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            stream = FramedStream(await peer.accepted.receive(), "island")
+            assert await stream.accept(lambda _: True) == "/ask"
+            assert await stream.read_frame(100) == b"question"
+            assert await stream.read_frame(100) is None
+            await stream.write_frame(b"answer")
+            stream.reset()
+        assert answers == [b"answer"]
+
+
 # Found with js-libp2p, which takes the end of our side for the end of the messages.
 @in_trio
 async def test_request_when_messages_go_ahead_then_our_side_stays_open_until_the_answer() -> None:

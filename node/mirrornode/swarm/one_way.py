@@ -140,12 +140,9 @@ class Outlet:
         if not self._is_open:
             return
         self._is_open = False
-        try:
-            if is_clean:
-                self._stream.close()
-        except SourceGone:
-            is_clean = False
-        if not is_clean:
+        if is_clean:
+            self._stream.close()
+        else:
             self._stream.reset()
         self._release()
 

@@ -89,8 +89,7 @@ class FramedStream:
     def close(self) -> None:
         """Close our side; the stream is gone when the peer closes its side, too.
 
-        Raises:
-            SourceGone: The stream was reset or the connection has ended.
+        Not an error when the peer has reset it: one that has answered may do that.
         """
         self._stream.close()
 

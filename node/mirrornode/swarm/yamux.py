@@ -125,13 +125,7 @@ class MuxedStream:
                 await self._window()
 
     def close(self) -> None:
-        """Say that we send no more.
-
-        Raises:
-            SourceGone: The stream was reset or the connection has ended.
-        """
-        if self._stream.is_reset:
-            raise self._connection.gone()
+        """Say that we send no more; nothing happens when the stream was reset."""
         self._stream.close()
 
     def reset(self) -> None:

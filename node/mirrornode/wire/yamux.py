@@ -99,6 +99,7 @@ class Stream:
         """Drop the stream in both directions."""
         if not self.is_over:
             self._session.put(WINDOW_UPDATE, RST, self.stream_id, 0)
+        self.ignore()
         self._drop()
 
     def ignore(self) -> None:
@@ -122,7 +123,7 @@ class Stream:
     def flagged(self, flags: int) -> None:
         """Take over what the peer says of its end of the stream."""
         if flags & RST:
-            self._drop()
+            self._drop()  # what came before may still be taken: an answer, perhaps
         elif flags & FIN:
             self.is_read_closed = True
             self._session.forget_if_over(self)
@@ -130,7 +131,6 @@ class Stream:
 
     def _drop(self) -> None:
         self.is_reset = True
-        self.ignore()
         self._session.forget_if_over(self)
         self.on_change()
 
