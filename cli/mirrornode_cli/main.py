@@ -1,48 +1,52 @@
 """The command `mirrornode`: assembles the verbs, and turns every failure into one line and a code.
 
-Verbs import what they need when they run; this module must stay cheap to import.
+A run loads only the verb it was asked for, and verbs import what they need when they run: what
+the user types at a prompt answers at once.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mirrornode import __version__
 from mirrornode.errors import Incomplete, MirrorError
 from mirrornode_cli import exit_codes
-from mirrornode_cli.commands import (
-    add,
-    alerts,
-    bootstrap,
-    doctor,
-    export,
-    gc,
-    get,
-    history,
-    import_,
-    ls,
-    mirrors,
-    peers,
-    pin,
-    publish,
-    serve,
-    service,
-    status,
-    sync,
-    unpin,
-    verify,
-)
 from mirrornode_cli.context import Factory, Interrupted
 from mirrornode_cli.log import DEBUG_VARIABLE, is_debugging, quiet_log
 from mirrornode_cli.output import write_error, write_note
 
 PROGRAM = "mirrornode"
+# In the order of the help. Each is a function, or an app of more words, in a module of its name;
+# an underscore at the end is only Python's.
+VERBS = (
+    "serve",
+    "add",
+    "get",
+    "ls",
+    "status",
+    "history",
+    "alerts",
+    "peers",
+    "mirrors",
+    "doctor",
+    "verify",
+    "publish",
+    "export",
+    "import_",
+    "pin",
+    "unpin",
+    "gc",
+    "sync",
+    "bootstrap",
+)
+GROUPS = ("service",)
 EPILOG = """\b
 A first run on two machines of one network:
   one$ mirrornode serve &
@@ -58,8 +62,8 @@ _UsageBase: type[Exception] = next(
 )
 
 
-def build_app() -> typer.Typer:
-    """Return the command with all its verbs."""
+def build_app(only: str | None = None) -> typer.Typer:
+    """Return the command with all its verbs, or with one: the word as the user types it."""
     app = typer.Typer(
         name=PROGRAM,
         # Plain help: rich's costs a third more start-up time and wraps the examples.
@@ -83,29 +87,13 @@ def build_app() -> typer.Typer:
             sys.stderr.write(context.get_help() + "\n")
             raise typer.Exit(exit_codes.USAGE)
 
-    for verb, module in (
-        (serve.serve, serve),
-        (add.add, add),
-        (get.get, get),
-        (ls.ls, ls),
-        (status.status, status),
-        (history.history, history),
-        (alerts.alerts, alerts),
-        (peers.peers, peers),
-        (mirrors.mirrors, mirrors),
-        (doctor.doctor, doctor),
-        (verify.verify, verify),
-        (publish.publish, publish),
-        (export.export, export),
-        (import_.import_, import_),
-        (pin.pin, pin),
-        (unpin.unpin, unpin),
-        (gc.gc, gc),
-        (sync.sync, sync),
-        (bootstrap.bootstrap, bootstrap),
-    ):
-        app.command(verb.__name__.rstrip("_"), epilog=module.EPILOG)(verb)
-    app.add_typer(service.app, name="service")
+    for verb in VERBS:
+        if only in (None, _word(verb)):
+            module = _module_of(verb)
+            app.command(_word(verb), epilog=module.EPILOG)(getattr(module, verb))
+    for group in GROUPS:
+        if only in (None, group):
+            app.add_typer(_module_of(group).app, name=group)
     return app
 
 
@@ -116,7 +104,7 @@ def main(argv: Sequence[str] | None = None, factory: Factory | None = None) -> i
     _tolerate_any_text()
     try:
         with quiet_log():
-            result = build_app()(
+            result = build_app(_verb_of(arguments))(
                 arguments,
                 prog_name=PROGRAM,
                 standalone_mode=False,
@@ -133,6 +121,20 @@ def main(argv: Sequence[str] | None = None, factory: Factory | None = None) -> i
     if result == exit_codes.INTERRUPTED:
         write_note("stopped")
     return result if isinstance(result, int) else exit_codes.DONE
+
+
+def _word(verb: str) -> str:
+    return verb.removesuffix("_")
+
+
+def _module_of(verb: str) -> Any:
+    return importlib.import_module(f"mirrornode_cli.commands.{verb}")
+
+
+def _verb_of(arguments: Sequence[str]) -> str | None:
+    """Return the verb that alone is needed; None: help, completion and mistakes need them all."""
+    word = next(iter(arguments), None)
+    return word if word in (*map(_word, VERBS), *GROUPS) else None
 
 
 def _report(exc: Exception, arguments: Sequence[str], *, as_json: bool) -> int:
