@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.nodes import Nodes, nodes_in
+
+# A shell that runs us in the background lets us ignore it, and whatever we start inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
