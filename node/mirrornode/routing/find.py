@@ -329,8 +329,10 @@ class _Search:
             for link in self._swarm.links():
                 if link.peer_id not in self._holders:
                     self._spawn(self._ask(link.peer_id))
+            # Not `wait_for`: in Python 3.11 it loses a cancellation that comes with the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.look_again.wait(), ASK_AGAIN_S)
+                async with asyncio.timeout(ASK_AGAIN_S):
+                    await self.look_again.wait()
 
     async def _look_up(self, root: Cid) -> None:
         while True:
