@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from mirrornode.events import SourceState
-from mirrornode.mirror.mirror_choice import IDLE_S, POOR_BYTES_PER_S, SETTLE_S, MirrorChoice
+from mirrornode.mirror.mirror_choice import (
+    IDLE_S,
+    POOR_BYTES_PER_S,
+    SETTLE_S,
+    SILENT_S,
+    MirrorChoice,
+)
 from mirrornode.mirror.mirror_score import mirror_key
 from mirrornode.store.records import MirrorUse
 from mirrornode.transfer.worker import WRONG_BYTES
@@ -95,6 +101,17 @@ def test_more_when_the_rate_is_poor_then_one_joins_after_they_have_settled() -> 
     assert mirrors.more(6 * MB, 4, waits=True, now=3 * SETTLE_S) == []
     assert names(mirrors.more(4 * MB, 5, waits=True, now=3 * SETTLE_S)) == ["e"]
     assert not mirrors.has_reserve
+
+
+def test_more_when_nothing_arrives_then_they_join_one_after_the_other() -> None:
+    mirrors = choice(dict.fromkeys("abcdef"))
+    started(mirrors)
+    assert mirrors.more(0, 0, waits=True, now=SILENT_S - 0.1) == []
+    assert names(mirrors.more(0, 0, waits=True, now=SILENT_S)) == ["d"]
+    assert names(mirrors.more(0, 0, waits=True, now=SILENT_S + 0.1)) == ["e"]
+    # Something has come: they have until they settle to show more.
+    assert mirrors.more(0, 1, waits=True, now=SILENT_S + 0.2) == []
+    assert names(mirrors.more(0, 1, waits=True, now=SILENT_S + 0.1 + SETTLE_S)) == ["f"]
 
 
 def test_more_when_nobody_waits_then_nobody_joins() -> None:

@@ -4,7 +4,8 @@ Driven by: `mirror.source_feed` and `mirror.get`, with the caller's monotonic se
 
 A `get` begins with the best few by history and weight, and one that nobody knows yet. The planner
 gives each its share by rate. One more joins when one has failed, or when what arrives in all is
-less than half of what the next one is known for. Weight 0 is for the last resort: such a mirror
+less than half of what the next one is known for; while nothing arrives at all, one after the other
+without much waiting. Weight 0 is for the last resort: such a mirror
 joins when nothing has arrived from anybody for a while and no other is left. So does one that was
 put aside (`mirror.alerts_switch`), after those. One that is on trial begins with the first.
 """
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 FIRST_KNOWN: Final = 3
 SETTLE_S: Final = 2.0  # how long those at work have to show what they can
+SILENT_S: Final = 1.0  # without anything from anybody: then those at work need not settle
 IN_VAIN_S: Final = 1.0  # at work without bringing anything: others were faster with all of it
 IDLE_S: Final = 3.0  # without a byte from anybody before weight 0 has to do
 POOR_SHARE: Final = 0.5
@@ -156,7 +158,7 @@ class MirrorChoice:
         while usable and working < min(FIRST_KNOWN, len(started)):
             joining.append(self._start(usable.pop(0), now))
             working += 1
-        settled = now - self._changed >= SETTLE_S
+        settled = now - self._changed >= SETTLE_S or now - self._arrived >= SILENT_S
         if usable and settled and waits and rate_bytes_per_s < _hope(usable[0]):
             joining.append(self._start(usable.pop(0), now))
         last_resort = [mirror for mirror in reserve if not mirror.is_usable]
