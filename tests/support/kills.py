@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.forked import Process
 from support.nodes import Finished, run, start
 from support.paced_server import PacedServer
 
@@ -58,7 +59,7 @@ def kill_over_and_over(
     done = 0
     while done < kills:
         kill_more = before_each() if before_each is not None else None
-        process = start(home, *arguments)
+        process = start(home, *arguments, is_fresh=True)
         if chance.random() < 0.2:
             _wait(process, chance.uniform(0, START_S))
         else:
@@ -78,7 +79,7 @@ def kill_over_and_over(
     return Fate(done, server.sent_bytes, resumed, last)
 
 
-def _wait(process: subprocess.Popen[str], timeout_s: float) -> None:
+def _wait(process: Process, timeout_s: float) -> None:
     try:
         process.wait(timeout_s)
     except subprocess.TimeoutExpired:

@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from support.forked import Process, fork_server
 
 READY_TIMEOUT_S = 60.0
 COMMAND = (sys.executable, "-m", "mirrornode_cli")
@@ -48,25 +50,51 @@ def run(
     prefix: Sequence[str] = (),
 ) -> Finished:
     """Run one command to its end."""
-    done = subprocess.run(
-        [*prefix, *COMMAND, *map(str, arguments)],
+    process = start(home, *arguments, cwd=cwd, prefix=prefix)
+    try:
+        stdout, stderr = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+    assert process.returncode is not None
+    return Finished(process.returncode, stdout, stderr)
+
+
+def start(
+    home: Path,
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    prefix: Sequence[str] = (),
+    is_fresh: bool = False,
+) -> Process:
+    """Start a command and return its process; its output is piped.
+
+    Args:
+        prefix: Words of a command that runs it.
+        is_fresh: Whether it has to start as a user's does, with nothing imported; else only that
+            which a prefix runs does.
+    """
+    return _start(home, map(str, arguments), cwd, prefix, is_fresh=is_fresh)
+
+
+def _start(
+    home: Path,
+    arguments: Iterable[str],
+    cwd: Path | None,
+    prefix: Sequence[str],
+    stderr: IO[bytes] | None = None,
+    *,
+    is_fresh: bool = False,
+) -> Process:
+    if sys.platform == "linux" and not prefix and not is_fresh:
+        return fork_server().start([*arguments], environment(home), cwd, stderr)
+    return subprocess.Popen(
+        [*prefix, *COMMAND, *arguments],
         env=environment(home),
         cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
-
-
-def start(home: Path, *arguments: str | Path, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """Start a command and return its process; its output is piped."""
-    return subprocess.Popen(
-        [*prefix, *COMMAND, *map(str, arguments)],
-        env=environment(home),
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr or subprocess.PIPE,
         text=True,
     )
 
@@ -76,7 +104,7 @@ class RunningNode:
     """A daemon that has said READY."""
 
     home: Path
-    process: subprocess.Popen[str]
+    process: Process
     ready: dict[str, Any]
     log: Path
     prefix: Sequence[str] = field(default=())
@@ -144,13 +172,7 @@ class Nodes:
             arguments += ["--bootstrap", address]
         log = home / "test.log"
         with log.open("ab") as errors:
-            process = subprocess.Popen(
-                [*prefix, *COMMAND, *arguments],
-                env=environment(home),
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
+            process = _start(home, arguments, None, prefix, errors)
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
