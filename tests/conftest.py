@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -11,8 +12,17 @@ import pytest
 
 from support.nodes import Nodes, nodes_in
 
+MANY_TESTS = 1000
+
 # A shell that runs us in the background lets us ignore it, and whatever we start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave many test modules out of garbage collection: each full one would go through them."""
+    if len(session.items) >= MANY_TESTS:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture
