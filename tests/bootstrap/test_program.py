@@ -41,9 +41,9 @@ class Program:
         self.listen: str = ready["listen"][0]
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to stop; returns its exit code, fails when it takes two seconds."""
+        """Ask it to stop; returns its exit code, fails when it goes on."""
         self.process.send_signal(number)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             return await self.process.wait()
 
 
