@@ -5,7 +5,7 @@ one process imports them once, and is forked for every command; each has its own
 environment, folder and output, and is signalled, killed and waited for like any other. That
 `python -m mirrornode_cli` itself starts is for the tests that say so, see `nodes.start`.
 
-Not for commands below another one (`ip netns exec`), nor for anything but Linux.
+Not for commands below another one, such as `env`, nor for anything but Linux.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
+
+from support.netns import enter_network
 
 PRELOADED = (
     "mirrornode_cli.main",
@@ -154,11 +156,21 @@ class ForkServer:
         env: Mapping[str, str],
         cwd: Path | None,
         stderr: IO[bytes] | None = None,
+        network: str = "",
     ) -> Forked:
-        """Start a command; its output is piped, but for what goes to `stderr`."""
+        """Start a command; its output is piped, but for what goes to `stderr`.
+
+        Args:
+            network: The network namespace to run in; empty for that of this process.
+        """
         ours, theirs = zip(*(os.pipe() for _ in range(1 if stderr else 2)), strict=True)
         fds = [*theirs, *([stderr.fileno()] if stderr else [])]
-        asked = {"arguments": [*arguments], "env": dict(env), "cwd": str(cwd or Path.cwd())}
+        asked = {
+            "arguments": [*arguments],
+            "env": dict(env),
+            "cwd": str(cwd or Path.cwd()),
+            "network": network,
+        }
         with self._asking:
             socket.send_fds(self._control, [json.dumps(asked).encode()], fds)
             with self._told:
@@ -258,6 +270,8 @@ def _become(asked: dict[str, Any], fds: Sequence[int]) -> list[str]:
     os.environ.clear()
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
+    if asked["network"]:
+        enter_network(asked["network"])
     arguments: list[str] = asked["arguments"]
     sys.argv[1:] = arguments
     return arguments

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
@@ -15,7 +14,8 @@ from typing import TypeVar
 
 import pytest
 
-CLONE_NEWNET = 0x40000000  # of <linux/sched.h>; os.setns came with Python 3.12
+from support.netns import EXEC, enter_network
+
 NEAR, FAR = "near", "far"  # the ends of a cable of `three_hosts`: towards the first, the last host
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class Host:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        return ("ip", "netns", "exec", self.name)
+        return (*EXEC, self.name)
 
 
 def _ip(*arguments: str) -> None:
@@ -93,9 +93,7 @@ def inside(host: Host, work: Callable[[], T]) -> T:
     """Run `work` in a thread that is on that host: its sockets stay there."""
 
     def there() -> T:
-        with open(f"/var/run/netns/{host.name}") as place:
-            if ctypes.CDLL(None, use_errno=True).setns(place.fileno(), CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
+        enter_network(host.name)
         return work()
 
     with ThreadPoolExecutor(1) as thread:

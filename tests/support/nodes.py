@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from support.forked import Process, fork_server
+from support.netns import EXEC
 
 READY_TIMEOUT_S = 60.0
 COMMAND = (sys.executable, "-m", "mirrornode_cli")
@@ -72,8 +73,8 @@ def start(
 
     Args:
         prefix: Words of a command that runs it.
-        is_fresh: Whether it has to start as a user's does, with nothing imported; else only that
-            which a prefix runs does.
+        is_fresh: Whether it has to start as a user's does, with nothing imported; else only what a
+            prefix runs does, unless that is just another network.
     """
     return _start(home, map(str, arguments), cwd, prefix, is_fresh=is_fresh)
 
@@ -87,8 +88,9 @@ def _start(
     *,
     is_fresh: bool = False,
 ) -> Process:
-    if sys.platform == "linux" and not prefix and not is_fresh:
-        return fork_server().start([*arguments], environment(home), cwd, stderr)
+    network = prefix[-1] if tuple(prefix[:-1]) == EXEC else ""
+    if sys.platform == "linux" and (network or not prefix) and not is_fresh:
+        return fork_server().start([*arguments], environment(home), cwd, stderr, network)
     return subprocess.Popen(
         [*prefix, *COMMAND, *arguments],
         env=environment(home),
