@@ -28,6 +28,7 @@ from mirrornode.errors import (
 from mirrornode.mirror.hub.body import HubBody, again
 from mirrornode.mirror.hub.bringing import Arrived, Attempt, Bringing
 from mirrornode.mirror.hub.cached import adopt, publish_copy, read_copy, record_of, share_record
+from mirrornode.mirror.hub.sharing import Sharing
 from mirrornode.mirror.hub.small_file import (
     SMALL_FILE_BYTES,
     bring_small,
@@ -69,54 +70,9 @@ class Brought:
     is_read: bool = False
 
 
-class _Sharing:
-    """A file on its way, and whether an open repo has asked for it."""
-
-    def __init__(
-        self, attempt: Attempt, account: Recording | None, *, asks_peers: bool, is_read: bool
-    ) -> None:
-        self.first = attempt
-        self.account = account  # of the `get` that began it; None for one of its own
-        self.bringing: Bringing | None = None
-        self.asks_peers = asks_peers  # the hash of a private file is not spoken of
-        self.is_read = is_read
-        self.is_open = False
-        self.is_streamed = False  # somebody reads along, who may come back for the rest
-        self.bringers = 0  # who waits for all of it
-        self.task: asyncio.Task[None] | None = None
-        self.tell_refused: Callable[[], Awaitable[None]] | None = None
-        self.ended: asyncio.Future[MirrorError | None] = asyncio.get_running_loop().create_future()
-        self.bytes_by_source: Mapping[str, int] = {}
-        self.bad_sources: Mapping[str, str] = {}
-
-    def end(self, failure: MirrorError | None = None) -> None:
-        """Let go whoever waits for the file."""
-        if failure is None:
-            self.attempt.is_verified = True
-        else:
-            self.attempt.failure = failure
-        if not self.ended.done():
-            self.ended.set_result(failure)
-
-    @property
-    def arrived_bytes(self) -> int:
-        """Bytes that are here, in whatever order they came."""
-        session = self.attempt.session
-        return session.board.snapshot(()).done_bytes if session is not None else 0
-
-    def follow(self, recording: Recording, progress: GetProgress) -> None:
-        """Let a recording of its own show how it stands; that of a `get` is about more."""
-        if self.account is None:
-            recording.follow(progress)
-
-    @property
-    def attempt(self) -> Attempt:
-        return self.bringing.attempt if self.bringing is not None else self.first
-
-
 OnRefused = Callable[["Named", str], Awaitable[None]]
 Bring = Callable[
-    [_Sharing, "Recording", "HubFile", Path, "list[HubFileSource]"], Coroutine[None, None, None]
+    [Sharing, "Recording", "HubFile", Path, "list[HubFileSource]"], Coroutine[None, None, None]
 ]
 
 
@@ -136,7 +92,7 @@ class HubFiles:
         self._on_refused = on_refused
         self._origins = origins
         self._folder = folder
-        self._sharing: dict[str, _Sharing] = {}
+        self._sharing: dict[str, Sharing] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._publishing: set[str] = set()
         self._slots = asyncio.Semaphore(MAX_TRANSFERS)
@@ -177,7 +133,7 @@ class HubFiles:
         *,
         is_read: bool,
         account: Recording | None = None,
-    ) -> _Sharing:
+    ) -> Sharing:
         """Return the transfer of a file, started if there is none.
 
         Args:
@@ -329,7 +285,7 @@ class HubFiles:
 
     def _start(
         self, named: Named, file: HubFile, token: str, is_read: bool, account: Recording | None
-    ) -> _Sharing:
+    ) -> Sharing:
         output = self.place_of(file)
         # A large file that is everybody's is asked for without a name: the transfer is shared and
         # long, and a token that is wrong or runs out must not end it for the others.
@@ -339,7 +295,7 @@ class HubFiles:
         asked = () if is_followed_nodes_word(named.vouched_by) else self._origins.in_order()
         origins = [origin.file_source(named.repo, named.commit, file, shown) for origin in asked]
         asks_peers = not named.needs_grant
-        sharing = _Sharing(Attempt(output), account, asks_peers=asks_peers, is_read=is_read)
+        sharing = Sharing(Attempt(output), account, asks_peers=asks_peers, is_read=is_read)
         bring = self._bring_small if file.size_bytes <= SMALL_FILE_BYTES else self._bring
         self._sharing[file.etag] = sharing
 
@@ -354,7 +310,7 @@ class HubFiles:
     async def _recorded(
         self,
         bring: Bring,
-        sharing: _Sharing,
+        sharing: Sharing,
         named: Named,
         file: HubFile,
         output: Path,
@@ -374,7 +330,7 @@ class HubFiles:
 
     async def _bring(
         self,
-        sharing: _Sharing,
+        sharing: Sharing,
         recording: Recording,
         file: HubFile,
         output: Path,
@@ -405,7 +361,7 @@ class HubFiles:
 
     async def _bring_small(
         self,
-        sharing: _Sharing,
+        sharing: Sharing,
         recording: Recording,
         file: HubFile,
         output: Path,
@@ -423,7 +379,7 @@ class HubFiles:
             await asyncio.to_thread(self._keep_small, file, output, sharing.is_open)
 
     @asynccontextmanager
-    async def _ending(self, sharing: _Sharing, file: HubFile) -> AsyncIterator[None]:
+    async def _ending(self, sharing: Sharing, file: HubFile) -> AsyncIterator[None]:
         """Let go whoever waits for a file, however the block that brings it ends."""
         held = self._ports.active.temp_pins.hold(os.fspath(self.place_of(file)))
         try:
