@@ -1,13 +1,14 @@
 """The headers of the Hub endpoint's good answers.
 
 Each is here because a client needs it: `X-Repo-Commit` and `ETag` name the snapshot and the blob
-in its cache, `Accept-Ranges` lets llama.cpp resume. Xet is never named, not even to say no: a
-client that sees a trace of it asks for nothing else.
+in its cache, `Accept-Ranges` lets llama.cpp resume, `Digest` has aria2 check what it put together.
+Xet is never named, not even to say no: a client that sees a trace of it asks for nothing else.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -64,6 +65,8 @@ def file_headers(named: Named, file: HubFile, *, is_pinned: bool) -> CIMultiDict
     headers["ETag"] = f'"{file.etag}"'
     if file.sha256:
         headers["X-Linked-Etag"] = f'"{file.sha256}"'
+        # RFC 3230: of the whole file, also with a part of it.
+        headers["Digest"] = f"SHA-256={b64encode(bytes.fromhex(file.sha256)).decode()}"
     headers["Accept-Ranges"] = "bytes"
     headers["Content-Type"] = "application/octet-stream"
     headers["Content-Disposition"] = (
