@@ -133,6 +133,9 @@ class CompleteBody:
     async def wait(self, start: int) -> int:
         return self.size_bytes
 
+    async def prove(self) -> None:
+        """It was."""
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -186,6 +189,10 @@ class PartialBody:
             return self._here
         assert self._fault is not None
         raise self._fault
+
+    async def prove(self) -> None:
+        while await self.wait(self.size_bytes - 1) < self.size_bytes:
+            pass
 
     async def __aenter__(self) -> Self:
         self.users += 1

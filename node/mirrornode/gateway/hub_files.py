@@ -4,7 +4,7 @@ Answers 200, 206, 304 or 416 itself, never a redirect: clients have changed thei
 three times. A file that is still arriving is sent as it arrives; when its transfer fails in the
 middle, the connection is cut, which clients notice by the Content-Length. They would not notice a
 wrong range that ends before the file does: such a one waits until the file is proven (decision
-0008).
+0008; `hub_waiting`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mirrornode.gateway.hub_headers import (
     is_known,
     may_tell_size,
 )
+from mirrornode.gateway.hub_waiting import wait_with
 from mirrornode.gateway.sending import send_run
 from mirrornode.store.stamps import CHANGED, FileStamp
 from mirrornode.wire.hub import HubFile, lfs_pointer
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = "1"  # the next request waits for the file by itself
+SHUT_ANSWER_S = 1.5
 
 
 class HubFileFace:
@@ -119,9 +121,12 @@ class HubFileFace:
             start, stop = run or (0, file.size_bytes)
             whole = body.complete
             try:
-                if whole is None and stop < file.size_bytes and not await _is_proven(body, asked):
-                    return _not_yet(file)
-                end = await _first_end(body, start, asked.deadline)
+                if whole is None and stop < file.size_bytes:
+                    if not await wait_with(asked.request, body.prove(), asked.deadline):
+                        return _not_yet(file)
+                    end = file.size_bytes
+                else:
+                    end = await _first_end(body, start, asked.deadline)
             except SourceError:
                 await self._raise_if_shut(asked)
                 raise
@@ -165,24 +170,10 @@ class HubFileFace:
     async def _raise_if_shut(self, asked: Asked) -> None:
         """Raise the Hub's no if its reason for not sending a file is that the asker may not have
         it: that was noted by then."""
+        soon = asyncio.get_running_loop().time() + SHUT_ANSWER_S  # it may have waited for long
         with contextlib.suppress(TimeoutError, OriginAway):
-            async with asyncio.timeout_at(asked.deadline):
+            async with asyncio.timeout_at(max(asked.deadline, soon)):
                 await self._find(asked)
-
-
-async def _is_proven(body: Body, asked: Asked) -> bool:
-    """Wait until the deadline for the hash of the whole file to be right.
-
-    Raises:
-        MirrorError: The transfer failed.
-    """
-    try:
-        async with asyncio.timeout_at(asked.deadline):
-            # The last byte is given out when the hash is right, not before.
-            await body.wait(body.size_bytes - 1)
-    except TimeoutError:
-        return False
-    return True
 
 
 def _not_yet(file: HubFile) -> web.Response:

@@ -67,6 +67,13 @@ class Body(Protocol):
             MirrorError: The transfer failed.
         """
 
+    async def prove(self) -> None:
+        """Wait until all of the file is here and its hash is right; before any `wait`.
+
+        Raises:
+            MirrorError: The transfer failed.
+        """
+
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
         self,

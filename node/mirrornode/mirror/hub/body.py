@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ class HubBody:
         self.stamp: FileStamp | None = None
         self._descriptor = -1
         self._attempt: Attempt | None = None
+        self._proof: Callable[[], Awaitable[Attempt]] | None = None
 
     @classmethod
     def of_file(cls, path: Path, *, restarts_ranges: bool) -> HubBody:
@@ -55,10 +57,21 @@ class HubBody:
         return body
 
     @classmethod
-    def of_attempt(cls, attempt: Attempt, size_bytes: int, *, restarts_ranges: bool) -> HubBody:
-        """Return the body of a file that arrives."""
+    def of_attempt(
+        cls,
+        attempt: Attempt,
+        size_bytes: int,
+        proof: Callable[[], Awaitable[Attempt]],
+        *,
+        restarts_ranges: bool,
+    ) -> HubBody:
+        """Return the body of a file that arrives.
+
+        Args:
+            proof: Returns the attempt that succeeded, which may be a later one; raises if none did.
+        """
         body = cls(size_bytes, restarts_ranges=restarts_ranges)
-        body._attempt = attempt
+        body._attempt, body._proof = attempt, proof
         return body
 
     async def __aenter__(self) -> HubBody:
@@ -83,6 +96,20 @@ class HubBody:
         while (end := self._readable_until(start)) <= start < self.size_bytes:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_AGAIN_S)
         return end
+
+    async def prove(self) -> None:
+        """Wait until all of the file is here and its hash is right.
+
+        When bytes were wrong and others are fetched, that is waited for, too: nothing of the wrong
+        ones may have been read from this body.
+
+        Raises:
+            MirrorError: The file did not come.
+        """
+        if self._proof is not None:
+            assert self._descriptor < 0, "read before it was proven"
+            self._attempt = await self._proof()
+            self._readable_until(0)
 
     def close(self) -> None:
         """Stop reading; the transfer goes on."""

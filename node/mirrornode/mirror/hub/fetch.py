@@ -123,7 +123,9 @@ class HubFiles:
         self.recorder.note_asked(HUB_FACE, is_hit=False)
         sharing = await self._join(named, file, token, is_read=True)
         sharing.is_streamed = True
-        return HubBody.of_attempt(sharing.attempt, file.size_bytes, restarts_ranges=restarts)
+        return HubBody.of_attempt(
+            sharing.attempt, file.size_bytes, sharing.proof, restarts_ranges=restarts
+        )
 
     async def _join(
         self,

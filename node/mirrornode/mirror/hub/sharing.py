@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from mirrornode.mirror.hub.body import again
+
 if TYPE_CHECKING:
     from mirrornode.errors import MirrorError
     from mirrornode.events import GetProgress
@@ -44,6 +46,17 @@ class Sharing:
             self.attempt.failure = failure
         if not self.ended.done():
             self.ended.set_result(failure)
+
+    async def proof(self) -> Attempt:
+        """Wait for the end of the transfer and return the attempt whose hash was right.
+
+        Raises:
+            MirrorError: The file did not come.
+        """
+        await asyncio.wait([self.ended])  # not cancelled with who waits
+        if (failure := self.ended.result()) is not None:
+            raise again(failure)
+        return self.attempt
 
     @property
     def arrived_bytes(self) -> int:
