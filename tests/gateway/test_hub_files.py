@@ -282,6 +282,9 @@ def partial(hub: FakeHub, tmp_path: Path) -> PartialBody:
 
 
 WEIGHTS = f"/{NAME}/resolve/main/model.safetensors"
+# It gives up after 10 s of silence; a proxy may not pass on what ends it.
+HUB_CLIENT = "unknown/None; hf_hub/2.4.0; python/3.11"
+BEHIND_A_PROXY = {"User-Agent": HUB_CLIENT, "Via": "1.1 nginx"}
 
 
 async def test_get_when_the_file_is_arriving_then_sent_as_it_arrives(
@@ -312,6 +315,26 @@ async def test_get_when_the_first_byte_is_late_then_the_head_is_not(
         assert await answer.read() == weights(hub)[5:]
 
 
+async def test_get_when_the_client_can_be_kept_waiting_then_no_head_before_the_first_byte(
+    hub: FakeHub, shared: Shared, http: aiohttp.ClientSession, partial: PartialBody
+) -> None:
+    shelf = shelf_of(shared.catalog)
+    agent = {"User-Agent": HUB_CLIENT, "Range": "bytes=299990-"}
+    loop = asyncio.get_running_loop()
+    async with open_endpoint(shelf, hub.ports(), answer_timeout_s=0.3) as url:
+
+        async def ask() -> tuple[int, bytes]:
+            async with http.get(url + WEIGHTS, headers=agent) as answer:
+                return answer.status, await answer.read()
+
+        asking = asyncio.create_task(ask())
+        await until(lambda: partial.waiting == 1)
+        past_deadline = loop.time() + 0.4
+        await until(lambda: loop.time() > past_deadline)
+        await partial.fail(SourceGone("gone"))
+        assert (await asking)[0] == 502  # later it would have been a cut connection
+
+
 async def test_closed_range_when_the_file_is_arriving_then_sent_once_it_is_proven(
     hub: FakeHub, url: str, http: aiohttp.ClientSession, partial: PartialBody
 ) -> None:
@@ -326,10 +349,6 @@ async def test_closed_range_when_the_file_is_arriving_then_sent_once_it_is_prove
     assert not asking.done()
     await partial.arrive(300_000)
     assert await asking == (206, weights(hub)[5:10])
-
-
-# Clients that give up after 10 s of silence, and a proxy that may not pass on what ends it.
-BEHIND_A_PROXY = {"User-Agent": "unknown/None; hf_hub/2.4.0; python/3.11", "Via": "1.1 nginx"}
 
 
 @pytest.mark.parametrize("header", ["bytes=0-0", "bytes=5-9", "bytes=0-299998"])

@@ -25,7 +25,7 @@ from mirrornode.gateway.hub_headers import (
     is_known,
     may_tell_size,
 )
-from mirrornode.gateway.hub_waiting import wait_with
+from mirrornode.gateway.hub_waiting import can_be_kept, keep, wait_with
 from mirrornode.gateway.sending import send_run
 from mirrornode.store.stamps import CHANGED, FileStamp
 from mirrornode.wire.hub import HubFile, lfs_pointer
@@ -126,7 +126,7 @@ class HubFileFace:
                         return _not_yet(file)
                     end = file.size_bytes
                 else:
-                    end = await _first_end(body, start, asked.deadline)
+                    end = await _first_end(body, start, asked)
             except SourceError:
                 await self._raise_if_shut(asked)
                 raise
@@ -185,16 +185,18 @@ def _not_yet(file: HubFile) -> web.Response:
     return refusal(504, message, headers={"Retry-After": RETRY_AFTER_S})
 
 
-async def _first_end(body: Body, start: int, deadline: float) -> int:
+async def _first_end(body: Body, start: int, asked: Asked) -> int:
     """Wait for the first bytes: until then an error still has a status.
 
-    At the deadline the answer is begun without them, because clients wait 10 s for its head, and
-    then 10 s more for its first byte.
+    For a client that cannot be kept waiting the answer is begun without them at the deadline: it
+    waits 10 s for the head, and then 10 s more for the first byte.
     """
     if body.complete is not None:
         return body.size_bytes
+    if can_be_kept(asked.request):
+        return await keep(asked.request, body.wait(start))
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout_at(asked.deadline):
             return await body.wait(start)
     except TimeoutError:
         return start

@@ -1,4 +1,4 @@
-"""Requests that wait for a file to be proven: how long, and what keeps their clients waiting.
+"""Requests that wait for a file: how long, and what keeps their clients waiting.
 
 The clients of the Hub give up after 10 s of silence. An interim answer (`100 Continue`) is no part
 of any answer, and ends the silence: sent every few seconds it lets them wait for as long as the
@@ -13,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import HttpVersion11
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+T = TypeVar("T")
 
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 INTERIM_EVERY_S = 4.0
@@ -30,6 +32,34 @@ OTHERS_WAIT_S = 50.0
 _READS_INTERIM = re.compile(r"\bhf_hub/\d|\Aaria2/\d|\Acurl/\d", re.ASCII)
 _GIVES_UP_SOON = re.compile(r"\bhf_hub/\d", re.ASCII)
 _OF_PROXIES = ("Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP")
+
+
+def can_be_kept(request: web.Request) -> bool:
+    """Tell whether the client of this request is one that `keep` is for."""
+    if request.version < HttpVersion11 or any(name in request.headers for name in _OF_PROXIES):
+        return False
+    return _READS_INTERIM.search(request.headers.get("User-Agent", "")) is not None
+
+
+async def keep(
+    request: web.Request, awaited: Awaitable[T], *, interim_every_s: float = INTERIM_EVERY_S
+) -> T:
+    """Return what is awaited, however long it takes; no answer may have been begun.
+
+    Raises:
+        ConnectionResetError: The client has left.
+    """
+    waiting = asyncio.ensure_future(awaited)
+    try:
+        while not (await asyncio.wait([waiting], timeout=interim_every_s))[0]:
+            transport = request.transport
+            if transport is None or transport.is_closing():
+                raise ConnectionResetError("the client has left")
+            transport.write(INTERIM)
+        return await waiting
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
 
 
 async def wait_with(
@@ -49,12 +79,10 @@ async def wait_with(
         MirrorError: What `proof` raises.
         ConnectionResetError: The client has left.
     """
-    agent = request.headers.get("User-Agent", "")
-    is_direct = not any(name in request.headers for name in _OF_PROXIES)
-    if is_direct and request.version >= HttpVersion11 and _READS_INTERIM.search(agent):
-        await _keep(request, proof, interim_every_s)
+    if can_be_kept(request):
+        await keep(request, proof, interim_every_s=interim_every_s)
         return True
-    if not _GIVES_UP_SOON.search(agent):
+    if not _GIVES_UP_SOON.search(request.headers.get("User-Agent", "")):
         deadline = max(deadline, asyncio.get_running_loop().time() + others_wait_s)
     try:
         async with asyncio.timeout_at(deadline):
@@ -62,18 +90,3 @@ async def wait_with(
     except TimeoutError:
         return False
     return True
-
-
-async def _keep(request: web.Request, proof: Awaitable[None], interim_every_s: float) -> None:
-    waiting = asyncio.ensure_future(proof)
-    try:
-        while not (await asyncio.wait([waiting], timeout=interim_every_s))[0]:
-            # Past the answer's own writer, which would put it behind a head.
-            transport = request.transport
-            if transport is None or transport.is_closing():
-                raise ConnectionResetError("the client has left")
-            transport.write(INTERIM)
-        await waiting
-    finally:
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
