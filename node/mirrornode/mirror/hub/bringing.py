@@ -30,6 +30,7 @@ from mirrornode.errors import (
 )
 from mirrornode.mirror.block_loader import BlockLoader
 from mirrornode.mirror.claims import choose_leader
+from mirrornode.mirror.hub.peers_first import TeamRate, peers_first
 from mirrornode.mirror.hub.prefix_hash import PrefixHash, WholeDigests
 from mirrornode.mirror.hub.small_file import hub_cid
 from mirrornode.mirror.on_disk import local_offer
@@ -64,9 +65,6 @@ SETTLE_S = 0.05  # after connected peers have answered, until their answers are 
 TREE_TIMEOUT_S = 6.0  # to read the tree of a file from a peer that says it has it
 SILENCE_S = 30.0
 MAX_ATTEMPTS = 4
-# What the network of a team brings: while peers deliver that much, the origin is left alone.
-ENOUGH_BYTES_PER_S = 10 << 20
-LOOK_AT_RATE_S = 2.0
 OTHERS_SILENCE_S = 8.0  # who delivers alone brings nothing, and somebody else can be asked
 ALONE_HOPELESS_S = 0.5  # after the only source has said that it lacks the file
 
@@ -119,10 +117,12 @@ class Bringing:
         is_read: bool,
         on_mismatch: Callable[[], None],
         shows: bool,
+        team: TeamRate,
     ) -> None:
         """Prepare.
 
         Args:
+            team: What all transfers of this node get from peers.
             shows: Others may know that the file is fetched: it is everybody's.
             attempt: The first; readers may be waiting on it already.
             recording: What the sources do is noted there.
@@ -148,6 +148,7 @@ class Bringing:
         self._recording = recording
         self._follow = follow
         self._shows = shows
+        self._team = team
         self._claim: Claim | None = None
         self._nearby: Sequence[Found] = ()  # what connected peers have said last
         self._left: set[str] = set()  # peers that were read along from, in vain
@@ -260,7 +261,8 @@ class Bringing:
                 watching = asyncio.create_task(feed.watch_partial(session.board.is_file_complete))
                 active.add(session, self._cid.multihash)
                 try:
-                    await self._run(session, _peers_first(local, self._origins, feed, session))
+                    offers = peers_first(local, self._origins, feed, session, self._team)
+                    await self._run(session, offers)
                 finally:
                     active.remove(session)
                     watching.cancel()
@@ -421,39 +423,6 @@ def _prepare(journal: Journal, output: OutputFile) -> bytearray:
 
 async def _alone(origin: Source) -> AsyncIterator[Offer]:
     yield Offer(origin, reads_from_start=True)
-
-
-async def _peers_first(
-    local: Offer | None, origins: Sequence[Source], feed: SourceFeed, session: TransferSession
-) -> AsyncIterator[Offer]:
-    """Yield what this disk has, peers as they come, and the origins once peers are too slow."""
-    offers: asyncio.Queue[Offer] = asyncio.Queue()
-
-    async def from_peers() -> None:
-        async for offer in feed.offers():
-            offers.put_nowait(offer)
-
-    async def from_origins() -> None:
-        before = session.board.snapshot(()).done_bytes
-        while True:
-            await asyncio.sleep(LOOK_AT_RATE_S)
-            now = session.board.snapshot(()).done_bytes
-            if now - before < ENOUGH_BYTES_PER_S * LOOK_AT_RATE_S:
-                break
-            before = now
-        for origin in origins:
-            offers.put_nowait(Offer(origin, reads_from_start=True))
-
-    if local is not None:
-        yield local
-    finding = [asyncio.create_task(from_peers()), asyncio.create_task(from_origins())]
-    try:
-        while True:
-            yield await offers.get()
-    finally:
-        for task in finding:
-            task.cancel()
-        await asyncio.gather(*finding, return_exceptions=True)
 
 
 def _why_unfinished(file: HubFile, sources: Sequence[SourceState]) -> MirrorError:

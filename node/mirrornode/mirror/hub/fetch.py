@@ -28,6 +28,7 @@ from mirrornode.errors import (
 from mirrornode.mirror.hub.body import HubBody, again
 from mirrornode.mirror.hub.bringing import Arrived, Attempt, Bringing
 from mirrornode.mirror.hub.cached import adopt, publish_copy, read_copy, record_of, share_record
+from mirrornode.mirror.hub.peers_first import TeamRate
 from mirrornode.mirror.hub.sharing import Sharing
 from mirrornode.mirror.hub.small_file import (
     SMALL_FILE_BYTES,
@@ -95,6 +96,7 @@ class HubFiles:
         self._sharing: dict[str, Sharing] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._publishing: set[str] = set()
+        self._team = TeamRate()
         self._slots = asyncio.Semaphore(MAX_TRANSFERS)
         self._small_slots = asyncio.Semaphore(MAX_SMALL)
         self.recorder = ports.recorder
@@ -350,6 +352,7 @@ class HubFiles:
             is_read=sharing.is_read,
             on_mismatch=lambda: self._ports.catalog.mark_poisoned(file.etag, time.time()),
             shows=sharing.is_open,
+            team=self._team,
         )
         sharing.bringing = bringing
         async with self._ending(sharing, file), self._slots:
