@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from mirrornode.content.cid import Cid
 from mirrornode.errors import CidMismatch, SourceGone, StoreError
 from mirrornode.mirror.hub.body import HELD_BACK_BYTES
+from mirrornode.mirror.hub.bringing import SETTLE_S
 from mirrornode.mirror.hub.small_file import hub_cid
+from mirrornode.routing.find import DhtPort, Finder, Found, FoundBlocks, SwarmPort
 from support.hub_origin import ALICE, Blob, StandInHub, running_hub
 from support.hub_parts import damage
 from support.hub_repos import Content
@@ -84,6 +89,45 @@ async def test_peer_has_it_and_the_origin_sends_nothing(
         assert brought.path.read_bytes() == place_of(hub, NAME, path).read_bytes()
         assert set(brought.bytes_by_source) == {one.peer.source_id}
         assert hub.file_bytes_sent(path) == file.size_bytes
+
+
+class LateFinder(Finder):
+    """One whose search is slower than its question to connected peers, as on a busy machine."""
+
+    def __init__(self, swarm: SwarmPort, dht: DhtPort) -> None:
+        super().__init__(swarm, dht)
+        self.may_search = asyncio.Event()
+
+    async def ask_connected(self, roots: Sequence[Cid], timeout_s: float) -> list[Found]:
+        found = await super().ask_connected(roots, timeout_s)
+        asyncio.get_running_loop().call_later(4 * SETTLE_S, self.may_search.set)
+        return found
+
+    async def find(
+        self,
+        roots: Sequence[Cid],
+        peers: Sequence[str] = (),
+        on_gateway: Callable[[str], None] | None = None,
+    ) -> AsyncGenerator[Found | FoundBlocks, None]:
+        await self.may_search.wait()
+        async for found in super().find(roots, peers, on_gateway):
+            yield found
+
+
+async def test_peer_said_that_it_has_it_and_the_search_is_late_then_waited_for(
+    tmp_path: Path, hub: StandInHub
+) -> None:
+    room = Room(tmp_path)
+    async with room.node("one") as first, room.node("two") as second:
+        await second.swarm.dial(first.swarm.peer_id, first.swarm.addresses())
+        finder = LateFinder(cast("SwarmPort", second.swarm), second.dht)
+        late = replace(second, ports=replace(second.ports, finder=finder))
+        async with hub_peer(first, hub) as one, hub_peer(late, hub) as two:
+            revision, file = named(hub, NAME), hub_file(hub, NAME, BIG)
+            await one.files.bring(revision, file, "", lambda _: None)
+            brought = await two.files.bring(revision, file, "", lambda _: None)
+            assert set(brought.bytes_by_source) == {first.source_id}
+            assert hub.file_bytes_sent(BIG) == file.size_bytes
 
 
 async def test_private_file_is_neither_shared_nor_asked_of_peers(

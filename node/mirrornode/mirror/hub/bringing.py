@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,7 @@ PEERS_ANSWER_S = 1.0  # connected peers answer within milliseconds, or are not w
 DHT_ANSWER_S = 1.5  # what a large file waits for others to be found
 DHT_FROM_BYTES = 64 << 20
 SETTLE_S = 0.05  # after connected peers have answered, until their answers are looked at
+HOLDER_S = 5.0  # the same when one of them has said that it has the file
 TREE_TIMEOUT_S = 6.0  # to read the tree of a file from a peer that says it has it
 SILENCE_S = 30.0
 MAX_ATTEMPTS = 4
@@ -202,6 +203,11 @@ class Bringing:
             if file_map is None:
                 if (arrived := await self._from_others(attempt)) is not None:
                     return arrived
+                if attempt.session is None and feed.named.best() is not None:
+                    # Somebody has finished it meanwhile. Not when bytes were passed on already
+                    # that no tree has proven: it would mend them behind their readers' backs.
+                    file_map = await self._tree_of_peers(feed, loader)
+            if file_map is None:
                 if not self._origins:
                     raise NoProviders(f"no peer has {self.file.path} and no origin can be asked")
                 return await self._from_origin(attempt)
@@ -214,9 +220,10 @@ class Bringing:
 
     async def _tree_of_peers(self, feed: SourceFeed, loader: BlockLoader) -> FileMap | None:
         """Return the tree of the file as peers know it; None when no peer does."""
-        for bad_root in self._bad_roots:
+        refused = set(self._bad_roots)
+        for bad_root in refused:
             feed.named.reject(bad_root)
-        while self._asks_peers and (root := await self._named_root(feed)) is not None:
+        while self._asks_peers and (root := await self._named_root(feed, refused)) is not None:
             try:
                 async with asyncio.timeout(TREE_TIMEOUT_S):
                     file_map = await run_walk_async(walk_file(root), loader.load)
@@ -226,10 +233,11 @@ class Bringing:
                 if file_map.size_bytes == self.file.size_bytes:
                     return file_map
                 self._bad_roots.add(root)
+            refused.add(root)
             feed.named.reject(root)
         return None
 
-    async def _named_root(self, feed: SourceFeed) -> Cid | None:
+    async def _named_root(self, feed: SourceFeed, refused: Set[Cid]) -> Cid | None:
         """Return what a peer calls the file: connected ones answer soon, a large one may wait."""
         if (root := feed.named.best()) is not None:
             return root
@@ -237,6 +245,12 @@ class Bringing:
         if self._leader() is not None:
             return None
         waits_s = DHT_ANSWER_S if self.file.size_bytes >= DHT_FROM_BYTES else SETTLE_S
+        if any(
+            holding.root not in refused and holding.root != holding.asked
+            for found in self._nearby
+            for holding in found.ticket.holdings
+        ):
+            waits_s = HOLDER_S
         if not self._origins:
             waits_s = SILENCE_S
         try:
