@@ -202,6 +202,9 @@ def test_file_when_the_origin_sent_a_wrong_one_then_nginx_keeps_and_mends_nothin
     assert part.status >= 500
     assert site.cached_files() == before
     site.hub.heal()
+    # The node lets such a file rest, unless a person asks for it.
+    out = site.folder / "mended.bin"
+    assert site.node.run("get", f"hf:org/open@{repo.sha}/wrong.bin", "-o", out).code == 0
     # Who has a wrong start is given all of it, whatever was asked and had in between.
     for _ in range(2):
         whole = site.get(path)

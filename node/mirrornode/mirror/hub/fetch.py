@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import (
+    ContentError,
     FileChanged,
     MirrorError,
     Stopped,
@@ -29,6 +30,7 @@ from mirrornode.mirror.hub.body import HubBody, again
 from mirrornode.mirror.hub.bringing import Arrived, Attempt, Bringing
 from mirrornode.mirror.hub.cached import adopt, publish_copy, read_copy, record_of, share_record
 from mirrornode.mirror.hub.peers_first import TeamRate
+from mirrornode.mirror.hub.recent import Recent
 from mirrornode.mirror.hub.sharing import Sharing
 from mirrornode.mirror.hub.small_file import (
     SMALL_FILE_BYTES,
@@ -56,6 +58,8 @@ HUB_KIND, GATEWAY_KIND = "hub", "gateway"  # of downloads: for a `get`, for a cl
 MAX_TRANSFERS = 64
 MAX_SMALL = 32
 PROGRESS_EVERY_S = 0.2
+WRONG_REST_S = 60.0  # longer than clients try again after 502
+MAX_WRONG = 1000  # files that are remembered for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class HubFiles:
         self._tasks: set[asyncio.Task[None]] = set()
         self._publishing: set[str] = set()
         self._team = TeamRate()
+        self._wrong: Recent[tuple[ContentError, float]] = Recent(MAX_WRONG)
         self._slots = asyncio.Semaphore(MAX_TRANSFERS)
         self._small_slots = asyncio.Semaphore(MAX_SMALL)
         self.recorder = ports.recorder
@@ -112,6 +117,7 @@ class HubFiles:
         The caller has checked that the asker may have it.
 
         Raises:
+            ContentError: Only wrong bytes were to be had a moment ago.
             StoreError: This machine's disk failed.
         """
         poisoned = await asyncio.to_thread(self._ports.catalog.poisoned_since, file.etag)
@@ -123,11 +129,23 @@ class HubFiles:
                 self.recorder.note_asked(HUB_FACE, is_hit=True)
                 return body
         self.recorder.note_asked(HUB_FACE, is_hit=False)
+        self._check_rest(file)
         sharing = await self._join(named, file, token, is_read=True)
         sharing.is_streamed = True
         return HubBody.of_attempt(
             sharing.attempt, file.size_bytes, sharing.proof, restarts_ranges=restarts
         )
+
+    def _check_rest(self, file: HubFile) -> None:
+        """Refuse a file of which there were only wrong bytes, for a while.
+
+        Newer clients ask again and again as long as bytes come, and each time all is fetched.
+        """
+        wrong = self._wrong.get(file.etag)
+        if wrong is not None and file.etag not in self._sharing:
+            failure, until = wrong
+            if time.monotonic() < until:
+                raise again(failure)
 
     async def _join(
         self,
@@ -390,6 +408,7 @@ class HubFiles:
         try:
             with held:
                 yield
+            self._wrong.drop(file.etag)
             sharing.end()
             self._ports.announce()
         except MirrorError as exc:
@@ -397,6 +416,8 @@ class HubFiles:
             try:
                 if sharing.tell_refused is not None:
                     await sharing.tell_refused()
+                if isinstance(exc, ContentError) and file.size_bytes > SMALL_FILE_BYTES:
+                    self._wrong.put(file.etag, (exc, time.monotonic() + WRONG_REST_S))
             finally:
                 sharing.end(exc)
         except BaseException:
