@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mirrornode.store.database import Database
 
 BLOBS_AT_ONCE = 1000  # rows read in one go
+MAX_PROOFS = 200_000  # the oldest go: a file without one is read once more
 
 _COLUMNS = "etag, path, size_bytes, mtime_ns, inode, is_open, is_managed"
 
@@ -85,7 +86,30 @@ class HubBlobTable:
     def drop_hub_blob(self, path: Path) -> None:
         """Forget a blob: its file changed, vanished, or was not what it should be."""
         with self._database.write() as connection:
-            connection.execute("DELETE FROM hub_blobs WHERE path = ?", (os.fsencode(path),))
+            for table in ("hub_blobs", "hub_proofs"):
+                connection.execute(f"DELETE FROM {table} WHERE path = ?", (os.fsencode(path),))
+
+    def put_hub_proof(self, etag: str, path: Path, inode: int, ctime_ns: int) -> None:
+        """Note that a file had the content of that name, and its change time at that moment."""
+        with self._database.write() as connection:
+            connection.execute(
+                """INSERT OR REPLACE INTO hub_proofs (path, etag, inode, ctime_ns)
+                       VALUES (?, ?, ?, ?)""",
+                (os.fsencode(path), bytes.fromhex(etag), inode, ctime_ns),
+            )
+            connection.execute(
+                "DELETE FROM hub_proofs WHERE rowid <= (SELECT max(rowid) FROM hub_proofs) - ?",
+                (MAX_PROOFS,),
+            )
+
+    def hub_proof(self, etag: str, path: Path) -> tuple[int, int] | None:
+        """Return inode and change time of a file when it had the content of that name."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT inode, ctime_ns FROM hub_proofs WHERE path = ? AND etag = ?",
+                (os.fsencode(path), bytes.fromhex(etag)),
+            ).fetchone()
+        return None if row is None else (int(row[0]), int(row[1]))
 
     def mark_poisoned(self, etag: str, now: float) -> None:
         """Note that a client may hold a wrong beginning of this content; the first time stays."""

@@ -18,6 +18,7 @@ from mirrornode.store.schema_history import HISTORY_TABLES
 from mirrornode.store.schema_hub import HUB_TABLES
 from mirrornode.store.schema_ipns import NAME_TABLES
 from mirrornode.store.schema_pins import PIN_TABLES
+from mirrornode.store.schema_proofs import PROOF_TABLES
 from mirrornode.store.schema_sweep import SWEEP_TABLES
 from mirrornode.store.schema_sync import SYNC_TABLES
 
@@ -129,6 +130,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     SWEEP_TABLES,
     SYNC_TABLES,
     ALERT_TABLES,
+    PROOF_TABLES,
 )
 
 

@@ -352,13 +352,55 @@ async def test_kept_file_that_is_found_damaged_when_it_is_to_be_shared_is_fetche
     hub.add_model("org/secret", {BIG: Blob(3 * MIB, 7)}, private=True)
     hub.add_model("org/open", {BIG: Blob(3 * MIB, 7)})
     async with nodes(tmp_path, "one", hub=hub) as (one,):
-        file, catalog = hub_file(hub, "org/secret", BIG), one.peer.catalog
+        file = hub_file(hub, "org/secret", BIG)
         kept = await one.files.bring(named(hub, "org/secret"), file, ALICE, lambda _: None)
         damage(kept.path, keep_time=True)
-        await one.files.bring(named(hub, "org/open"), file, "", lambda _: None)
-        await until(lambda: not catalog.hub_blob(file.etag))
         brought = await one.files.bring(named(hub, "org/open"), file, "", lambda _: None)
         assert sha256_of(brought.path) == file.sha256
+
+
+@pytest.mark.parametrize("path", [BIG, SMALL])
+async def test_kept_file_that_was_altered_with_its_stamp_kept_never_looks_complete(
+    tmp_path: Path, hub: StandInHub, path: str
+) -> None:
+    right = place_of(hub, NAME, path).read_bytes()
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        revision, file = named(hub, NAME), hub_file(hub, NAME, path)
+        kept = (await one.files.bring(revision, file, "", lambda _: None)).path
+        damage(kept, keep_time=True)
+        body = await one.files.open(revision, file, "")
+        if path == BIG:
+            with pytest.raises(CidMismatch):
+                await read_all(body)
+            body = await one.files.open(revision, file, "")
+            assert body.restarts_ranges
+        assert await read_all(body) == right
+        damage(kept, keep_time=True)
+        brought = await one.files.bring(revision, file, "", lambda _: None)
+        assert brought.path.read_bytes() == right
+
+
+@pytest.mark.parametrize("path", [BIG, SMALL])
+async def test_kept_file_with_another_link_is_read_once_and_stays_shared(
+    tmp_path: Path, hub: StandInHub, path: str
+) -> None:
+    right = place_of(hub, NAME, path).read_bytes()
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        revision, file = named(hub, NAME), hub_file(hub, NAME, path)
+        kept = (await one.files.bring(revision, file, "", lambda _: None)).path
+        assert (await one.files.open(revision, file, "")).complete == kept
+        (tmp_path / "link").hardlink_to(kept)
+        kept.chmod(0o600)
+        body = await one.files.open(revision, file, "")
+        assert await read_all(body) == right
+        if path == BIG:
+            assert body.complete is None
+            await body.prove()
+        assert (await one.files.open(revision, file, "")).complete == kept
+        stored = one.peer.catalog.find_file(hub_cid(file).multihash)
+        assert stored is not None
+        assert stored.state == "ok"
+        assert hub.file_bytes_sent(path) == file.size_bytes
 
 
 # -- what is recorded ----------------------------------------------------------------------------

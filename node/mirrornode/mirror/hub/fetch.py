@@ -30,6 +30,7 @@ from mirrornode.mirror.hub.body import HubBody, again
 from mirrornode.mirror.hub.bringing import Arrived, Attempt, Bringing
 from mirrornode.mirror.hub.cached import adopt, publish_copy, read_copy, record_of, share_record
 from mirrornode.mirror.hub.peers_first import TeamRate
+from mirrornode.mirror.hub.proofs import Proofs, Reading
 from mirrornode.mirror.hub.recent import Recent
 from mirrornode.mirror.hub.sharing import Sharing
 from mirrornode.mirror.hub.small_file import (
@@ -101,6 +102,7 @@ class HubFiles:
         self._tasks: set[asyncio.Task[None]] = set()
         self._publishing: set[str] = set()
         self._team = TeamRate()
+        self._proofs = Proofs(ports.catalog, self._spawn)
         self._wrong: Recent[tuple[ContentError, float]] = Recent(MAX_WRONG)
         self._slots = asyncio.Semaphore(MAX_TRANSFERS)
         self._small_slots = asyncio.Semaphore(MAX_SMALL)
@@ -123,6 +125,16 @@ class HubFiles:
         poisoned = await asyncio.to_thread(self._ports.catalog.poisoned_since, file.etag)
         restarts = poisoned is not None
         found = await self._find_for(named, file)
+        reading = None
+        if found is not None:
+            reading = await self._proofs.reading(file, found)
+            if reading is not None and file.size_bytes <= SMALL_FILE_BYTES:
+                found, reading = await self._once_read(found, reading), None
+        if reading is not None:
+            self.recorder.note_asked(HUB_FACE, is_hit=True)
+            return HubBody.of_attempt(
+                reading, file.size_bytes, reading.proof, restarts_ranges=restarts
+            )
         if found is not None:
             with contextlib.suppress(FileChanged):
                 body = HubBody.of_file(found, restarts_ranges=restarts)
@@ -135,6 +147,14 @@ class HubFiles:
         return HubBody.of_attempt(
             sharing.attempt, file.size_bytes, sharing.proof, restarts_ranges=restarts
         )
+
+    async def _once_read(self, path: Path, reading: Reading) -> Path | None:
+        """Return the path when the file there is right, None when it has to be fetched."""
+        try:
+            await reading.proof()
+        except (ContentError, FileChanged):
+            return None
+        return path
 
     def _check_rest(self, file: HubFile) -> None:
         """Refuse a file of which there were only wrong bytes, for a while.
@@ -192,6 +212,8 @@ class HubFiles:
             MirrorError: As `HubBody.wait`.
         """
         here = await self._find_for(named, file)
+        if here is not None and (reading := await self._proofs.reading(file, here)) is not None:
+            here = await self._once_read(here, reading)
         if here is not None:
             progress(file.size_bytes)
             return Brought(here, {}, {})
@@ -439,9 +461,11 @@ class HubFiles:
         self._ports.catalog.put_hub_blob(
             file.etag, arrived.path, stamp, is_open=is_open, is_managed=True
         )
+        self._proofs.note(file.etag, arrived.path)
 
     def _keep_small(self, file: HubFile, path: Path, is_open: bool) -> None:
         blob = HubBlob(file.etag, path, FileStamp.of(path), is_open=is_open, is_managed=True)
+        self._proofs.note(file.etag, path)
         if is_open:
             self.publish(file, blob)
             return
