@@ -350,3 +350,18 @@ def test_plan_in_order_races_a_slow_owner_of_the_first_leaf_before_new_work() ->
         now = work(plan, run, now, 0.01)
     assert run.pos == 0
     assert now < 0.5
+
+
+def test_plan_in_order_leaves_the_first_leaf_to_another_lane_of_its_source_for_a_while() -> None:
+    plan = Plan(uniform_edges(1000), [1000], in_order=True)
+    plan.add_source("origin")
+    first = take(plan, "origin", 1)
+    now, positions = 0.0, []
+    while now <= first.slow_at:
+        run = take(plan, "origin", 2, now)
+        positions.append((now < first.slow_at, run.pos == first.pos))
+        now = work(plan, run, now, 0.01)
+    run = take(plan, "origin", 2, now)
+    # Both share one line: what the server has sent to the first already would come twice.
+    assert (True, True) not in positions
+    assert run.pos == first.pos

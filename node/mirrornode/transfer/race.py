@@ -88,6 +88,8 @@ class Race:
         edges = self._edges
         mine_s = self._leaf_s(source, head, rate)
         owner = min(copies, key=lambda run: run.left_s(edges, now, head + 1))
+        if owner in source.runs and now < owner.slow_at:
+            return None  # see `steal`: what the server has sent already would come twice
         if owner.left_s(edges, now, head + 1) > 2 * mine_s + STEAL_MARGIN_S:
             limit = bisect_right(edges, edges[head] + want_bytes, head + 1, owner.stop + 1) - 1
             stop = max(head + 1, limit)
