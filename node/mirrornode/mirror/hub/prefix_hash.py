@@ -69,6 +69,11 @@ class PrefixHash:
         """Begin to follow."""
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether `finish` would have to wait."""
+        return self._thread.is_alive()
+
     def finish(self) -> WholeDigests:
         """Wait for the end of the file and return its digests; all of it must have arrived.
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from mirrornode.errors import CidMismatch, FileChanged, MirrorError
 from mirrornode.mirror.hub.body import again
 from mirrornode.mirror.hub.bringing import Attempt
-from mirrornode.mirror.hub.prefix_hash import PrefixHash
+from mirrornode.mirror.hub.prefix_hash import LOOK_AGAIN_S, PrefixHash
 from mirrornode.mirror.hub.small_file import hub_cid
 from mirrornode.store.stamps import CHANGED
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from mirrornode.wire.hub import HubFile
 
 log = logging.getLogger(__name__)
+
+MAX_READINGS = 4  # files that are hashed at the same time; each takes a core
 
 
 class Reading(Attempt):
@@ -77,6 +79,7 @@ class Proofs:
         self._catalog = catalog
         self._spawn = spawn
         self._readings: dict[Path, Reading] = {}
+        self._slots = asyncio.Semaphore(MAX_READINGS)
 
     def note(self, etag: str, path: Path) -> None:
         """Note that a file was just found to have the content of that name. Blocking."""
@@ -139,11 +142,15 @@ class Proofs:
             is_lfs=bool(file.sha256),
             with_leaves=False,
         )
-        follower.start()
-        try:
-            return (await asyncio.to_thread(follower.finish)).etag
-        finally:
-            follower.stop()
+        async with self._slots:
+            follower.start()
+            try:
+                # Not in a thread of the loop's few: it may take a minute.
+                while follower.is_running:  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_AGAIN_S)
+                return follower.finish().etag
+            finally:
+                follower.stop()
 
     def _forget(self, file: HubFile, path: Path) -> None:
         """Blocking."""
