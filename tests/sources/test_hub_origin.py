@@ -36,6 +36,7 @@ from mirrornode.wire.hub import HubFile, Repo, decode_tree
 from support.hub_origin import ALICE, BOB, HeldRepo, StandInHub, running_hub
 from support.models import LEAF, model_of
 from support.raw_server import Visit, raw_server
+from support.waiting import until_sync
 
 MODEL = model_of()
 NAME = "org/model"
@@ -750,6 +751,52 @@ def test_origins_when_refused_then_the_refusal_is_the_answer() -> None:
     with pytest.raises(HubNotFound):
         origins.ask_any(question)
     assert origins.in_order() == [first, second]
+
+
+def test_origins_when_the_first_is_silent_then_the_next_is_asked_beside_it() -> None:
+    first, second = HubOrigin("http://127.0.0.1:1"), HubOrigin("http://127.0.0.1:2")
+    origins, over = Origins([first, second], late_s=0.01), threading.Event()
+
+    def question(origin: HubOrigin) -> str:
+        if origin is first:
+            assert over.wait(30)
+            raise SourceTooSlow("silent")
+        return "fine"
+
+    assert origins.ask_any(question) == (second, "fine")
+    over.set()
+    until_sync(lambda: origins.in_order() == [second, first])
+
+
+def test_origins_when_the_first_is_late_then_its_word_goes_before_a_refusal() -> None:
+    first, second = HubOrigin("http://127.0.0.1:1"), HubOrigin("http://127.0.0.1:2")
+    origins, refused = Origins([first, second], late_s=0.01), threading.Event()
+
+    def question(origin: HubOrigin) -> str:
+        if origin is first:
+            assert refused.wait(30)
+            return "let in"
+        try:
+            raise HubNotFound("none", status=404, code="RepoNotFound")
+        finally:
+            refused.set()
+
+    assert origins.ask_any(question) == (first, "let in")
+
+
+def test_origins_when_the_late_one_fails_then_the_refusal_of_another_is_the_answer() -> None:
+    first, second = HubOrigin("http://127.0.0.1:1"), HubOrigin("http://127.0.0.1:2")
+    origins, refused = Origins([first, second], late_s=0.01), threading.Event()
+
+    def question(origin: HubOrigin) -> str:
+        if origin is first:
+            assert refused.wait(30)
+            raise SourceGone("no")
+        refused.set()
+        raise HubNotFound("none", status=404, code="RepoNotFound")
+
+    with pytest.raises(HubNotFound):
+        origins.ask_any(question)
 
 
 def test_origins_when_one_is_slow_then_the_other_goes_first() -> None:

@@ -6,6 +6,7 @@ decided in `mirror.hub`. Any thread.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -22,6 +23,7 @@ from mirrornode.errors import (
     SourceTooSlow,
 )
 from mirrornode.sources.asking_chain import LOOP_STATUS
+from mirrornode.sources.first_answer import first_answer
 
 if TYPE_CHECKING:
     from mirrornode.sources.hub_origin import HubOrigin
@@ -30,6 +32,7 @@ FIRST_REST_S = 3.0  # for an origin that gave no answer; doubles up to LONGEST_R
 LONGEST_REST_S = 30.0
 LONGEST_ASKED_REST_S = 60.0  # of a `Retry-After`: it may concern one token of many
 KNOCK_TARGET = "/api/whoami-v2"  # answered at once by every Hub, if only with 401
+LATE_S = 3.0  # without an answer, and another origin is asked beside: clients wait 8 s in all
 SLOW_S = 2.0  # answers slower than this let another origin go first
 PACE_WEIGHT = 0.3  # of the last answer in the smoothed time of answers
 
@@ -67,10 +70,15 @@ class Origins:
     """
 
     def __init__(
-        self, origins: Sequence[HubOrigin], *, clock: Callable[[], float] = time.monotonic
+        self,
+        origins: Sequence[HubOrigin],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        late_s: float = LATE_S,
     ) -> None:
         self._origins = tuple(origins)
         self._clock = clock
+        self._late_s = late_s
         self._lock = threading.Lock()
         self._health = {origin: _Health() for origin in self._origins}
         self._last: frozenset[str] = frozenset()  # ids of those that are put aside
@@ -119,22 +127,32 @@ class Origins:
     def ask_any(self, question: Callable[[HubOrigin], _T]) -> tuple[HubOrigin, _T]:
         """Put a question to the best origin that answers it.
 
+        When it is late, the next one is asked beside it: an origin that takes a connection and
+        then falls silent would else cost all the time that clients have.
+
         Args:
-            question: Asks one origin; its `SourceError` and `RemoteProtocolError` lead to the
-                next one, anything else to the caller: a refusal is an answer.
+            question: Asks one origin, in any thread; its `SourceError` and `RemoteProtocolError`
+                lead to the next one, anything else to the caller: a refusal is an answer.
 
         Raises:
             OriginAway: None answers.
         """
-        reasons = []
-        for origin in self.in_order():
+        reasons: list[str] = []
+
+        def ask(origin: HubOrigin) -> tuple[HubOrigin, _T] | None:
             if not self._begin(origin):
-                continue
+                return None
             answers, failure = self._ask_begun(origin, question)
             if failure is None:
                 return origin, answers[0]
             reasons.append(f"{origin.origin_id}: {failure}")
-        raise OriginAway(self._away_message(reasons))
+            return None
+
+        asks = [functools.partial(ask, origin) for origin in self.in_order()]
+        found = first_answer(asks, self._late_s) if asks else None
+        if found is None:
+            raise OriginAway(self._away_message(reasons))
+        return found
 
     def _ask_begun(
         self, origin: HubOrigin, question: Callable[[HubOrigin], _T]
