@@ -6,6 +6,7 @@ Records are as the real verbs have them; recorder, catalog and gateway are real.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -303,3 +304,33 @@ async def arriving(
             GetProgress("transfer", 343 * 10**9, 688_586_727_753, 0, 653e6, 20, 40, sources)
         )
         yield recording
+
+
+@asynccontextmanager
+async def going_on(made: Scene, recording: Recording) -> AsyncIterator[None]:
+    """Have all numbers of a download and of who is fed change, for the length of the block."""
+
+    async def go_on() -> None:
+        done = 343 * 10**9
+        for step in itertools.count():
+            await asyncio.sleep(0.25)  # as often as a real download tells
+            rates = (412e6 + step % 7 * 1e6, 180e6 + step % 5 * 1e6, 61e6 + step % 3 * 1e6)
+            done += round(sum(rates) / 4)
+            names = (*(f"peer:{peer}" for peer in PEERS[:2]), "http:https://mirror.team.example/")
+            sources = tuple(
+                SourceState(name, "active", done // (2 + number), rate, "", 0.01, 0.0004, 9.0)
+                for number, (name, rate) in enumerate(zip(names, rates, strict=True))
+            )
+            recording.note("x", sources)
+            recording.follow(
+                GetProgress("transfer", done, 688_586_727_753, 0, sum(rates), 20, 40, sources)
+            )
+            made.uploads.note_sent((30 + step % 11) * 10**6, peer=PEERS[1 + step % 3])
+            made.said["status"]["served_bytes"] += 10**8
+
+    going = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from support.axe import NotInstalled, axe_script
 from support.browser import Browser, Look, PageOf, chromium, running_browser
-from support.page_scene import MODEL, OWN_ID, PEERS, TOKEN, Scene, arriving, scene
+from support.page_scene import MODEL, OWN_ID, PEERS, TOKEN, Scene, arriving, going_on, scene
 
 pytestmark = pytest.mark.skipif(
     not chromium(),
@@ -40,6 +41,17 @@ LOOKS = {  # and the part that is at the top of the picture
     "page-phone-dark": (PHONE_EN_DARK, "main"),
     "page-phone-light-zh": (PHONE_ZH, "#shared-title"),
 }
+
+CROSSED_NAMES = """(() => {
+  const isIn = (box, point) => point.x > box.x && point.x < box.x + box.width
+    && point.y > box.y && point.y < box.y + box.height;
+  const points = [...document.querySelectorAll('#map path')].flatMap((path) =>
+    Array.from({length: 41}, (_, step) =>
+      path.getPointAtLength(path.getTotalLength() * step / 40)));
+  const names = [...document.querySelectorAll('#map text:not([text-anchor=middle])')];
+  return names.filter((name) => points.some((point) => isIn(name.getBBox(), point)))
+    .map((name) => name.textContent);
+})()"""  # of the map, those that a line runs through
 
 
 @dataclass
@@ -111,6 +123,7 @@ async def test_page_looks_as_in_the_docs_and_keeps_nobody_out(
         assert lang == ("zh-CN" if look.language.startswith("zh") else "en")
         # Nothing is wider than the screen.
         assert await page.value("document.documentElement.scrollWidth") <= look.width
+        assert await page.value(CROSSED_NAMES) == []
         await page.value(f"document.querySelector('{top}').scrollIntoView()")
         shot = await page.picture()
         assert await serious_faults(page) == []
@@ -149,6 +162,21 @@ async def test_download_appears_and_goes_without_a_reload(opened: Opened) -> Non
         assert "hf:deepseek-ai/DeepSeek-V3.2" in shown
         assert "412\xa0MB/s" in shown
     await opened.page.until("!document.querySelector('#transfers li')")
+
+
+async def test_numbers_that_change_all_the_time_are_drawn_now_and_then(opened: Opened) -> None:
+    page = opened.page
+    await opened.open()
+    async with arriving(opened.made) as recording, going_on(opened.made, recording):
+        await page.until("document.querySelector('#transfers li')")
+        await page.value(
+            "window.drawn = []; new MutationObserver(() => drawn.push(performance.now()))"
+            ".observe(document.getElementById('main'), "
+            "{subtree: true, childList: true, characterData: true, attributes: true})"
+        )
+        await page.until("drawn.length >= 3")
+        times = await page.value("drawn")
+        assert min(after - before for before, after in pairwise(times)) > 1500
 
 
 async def test_names_of_strangers_are_text_and_nothing_else(opened: Opened) -> None:

@@ -236,6 +236,8 @@ function toast(text) {
 
 // ---- what is shown ------------------------------------------------------------------------------
 
+const PAINT_MS = 1900; // between two drawings of numbers; the feed tells them once a second
+const LINE_POINTS = 60; // of a line, one a second
 const seen = {}; // the sections as last told
 const ago = { in: [], out: [] }; // rates of the last minute
 let mayChange = false;
@@ -245,7 +247,7 @@ const rowsOf = (name) => seen[name]?.rows ?? [];
 const VIEWS = {
   node: [showIdentity, showFigures, showPeers],
   rates: [showFigures],
-  transfers: [showTransfers, showPeers],
+  transfers: [showTransfers],
   links: [showMap, showPeers],
   alerts: [showAlerts],
   shared: [showShared, showFigures],
@@ -318,22 +320,23 @@ function showFigures() {
 
 function sparkline(values) {
   const most = Math.max(1, ...values);
-  const first = 60 - values.length;
+  const first = LINE_POINTS - values.length;
   return values.map((value, index) => `${first + index},${(23 - (22 * value) / most).toFixed(1)}`).join(" ");
 }
 
-let rememberedAt = 0;
+let rememberedAt = 0; // up to where the lines of the last minute go
 
-// Adds to the lines of the last minute, once a second; returns whether they have moved.
+// Carries on the lines, one point for each second; returns whether they have moved.
 function remember() {
-  const now = performance.now();
-  if (now - rememberedAt < 950) return false;
-  rememberedAt = now;
+  const seconds = Math.min(LINE_POINTS, Math.floor((performance.now() - rememberedAt) / 1000 + 0.1));
+  if (seconds < 1) return false;
+  rememberedAt = Math.max(rememberedAt + 1000 * seconds, performance.now() - 1000);
   let isMoving = false;
   for (const side of ["in", "out"]) {
-    isMoving ||= ago[side].some(Boolean) || seen.rates?.[side] > 0;
-    ago[side].push(seen.rates?.[side] ?? 0);
-    if (ago[side].length > 60) ago[side].shift();
+    const rate = seen.rates?.[side] ?? 0;
+    isMoving ||= rate > 0 || ago[side].some(Boolean);
+    for (let second = 0; second < seconds; second += 1) ago[side].push(rate);
+    ago[side].splice(0, ago[side].length - LINE_POINTS);
   }
   return isMoving;
 }
@@ -356,8 +359,12 @@ function targetName(one) {
 function showTransfers() {
   const rows = rowsOf("transfers");
   say(byId("transfers-count"), rows.length ? t("running", countText(seen.transfers.total)) : "");
-  keyed(byId("transfers"), rows, (one) => `${one.started_at} ${one.target}`, makeTransfer, updateTransfer);
+  keyed(byId("transfers"), rows, transferKey, makeTransfer, updateTransfer);
   empty("transfers-empty", seen.transfers && !rows.length, [["text", t("emptyTransfers")], ["code", "mirrornode get hf:org/name"]]);
+}
+
+function transferKey(one) {
+  return `${one.started_at} ${one.target}`;
 }
 
 function makeTransfer() {
@@ -451,6 +458,8 @@ function showMap() {
   attr(svg, "height", String(height));
   const most = Math.max(1, ...givers.map((link) => link.in_bytes), ...takers.map((link) => link.out_bytes));
   const self = { x: width / 2, y: height / 2 };
+  // Names have a column of their own on each side: no line runs through them.
+  const column = Math.round(Math.min(160, Math.max(92, width * 0.3)));
   const lines = [];
   const nodes = [];
   const side = (some, isIn) => {
@@ -458,7 +467,7 @@ function showMap() {
     shown.forEach((link, index) => {
       const rate = isIn ? link.in_rate : link.out_rate;
       const bytes = isIn ? link.in_bytes : link.out_bytes;
-      const x = isIn ? 14 : width - 14;
+      const x = isIn ? column + 12 : width - column - 12;
       const y = (height * (index + 0.5)) / shown.length;
       const [from, to] = isIn ? [{ x, y }, self] : [self, { x, y }];
       const middle = (from.x + to.x) / 2;
@@ -468,10 +477,10 @@ function showMap() {
         class: `${isIn ? "in" : "out"}${rate ? "" : " still"}`,
         "stroke-width": (1.2 + 7 * Math.sqrt(bytes / most)).toFixed(1),
       }]);
-      const place = { x: isIn ? x + 12 : x - 12, "text-anchor": isIn ? "start" : "end" };
+      const place = { x: isIn ? column : width - column, "text-anchor": isIn ? "end" : "start" };
       nodes.push(["circle", `node ${key}`, { cx: x, cy: y, r: 7, class: `node${link.kind === "peer" ? "" : " origin"}` }]);
-      nodes.push(["text", `name ${key}`, { ...place, y: y - 5 }, mapName(link, width)]);
-      nodes.push(["text", `rate ${key}`, { ...place, y: y + 12, class: "soft" }, rate ? rateText(rate) : sizeText(bytes)]);
+      nodes.push(["text", `name ${key}`, { ...place, y: y - 2 }, mapName(link, column)]);
+      nodes.push(["text", `rate ${key}`, { ...place, y: y + 13, class: "soft" }, rate ? rateText(rate) : sizeText(bytes)]);
     });
   };
   side(givers, true);
@@ -484,10 +493,13 @@ function showMap() {
   });
 }
 
-function mapName(link, width) {
+function mapName(link, column) {
   const name = linkName(link);
-  const most = Math.max(10, Math.floor(width / 2 / 9));
-  return name.length > most ? `${name.slice(0, most - 1)}…` : name;
+  const isPeer = link.kind === "peer";
+  const most = Math.floor(column / (isPeer ? 8.5 : 6.8)); // letters; ids have many capitals
+  if (name.length <= most) return name;
+  // Peer ids begin alike and differ in their ends.
+  return isPeer ? `…${link.name.slice(-8)}` : `${name.slice(0, most - 1)}…`;
 }
 
 // ---- shared -------------------------------------------------------------------------------------
@@ -787,9 +799,13 @@ function listen() {
   });
   feed.addEventListener("change", (event) => {
     const sections = JSON.parse(event.data);
+    const isUrgent = Object.keys(sections).some((name) => isNews(name, sections[name]));
+    if ("rates" in sections) remember(); // up to now it was as told before
     Object.assign(seen, sections);
-    if ("rates" in sections) remember();
-    if (!document.hidden) showSome(Object.keys(sections));
+    for (const name of Object.keys(sections)) unpainted.add(name);
+    const wait = isUrgent ? 0 : paintedAt + PAINT_MS - performance.now();
+    if (wait > 0) paintIn(wait);
+    else paint();
   });
   feed.onerror = () => {
     // The browser's own retries end at the first answer that is no feed: ask again ourselves.
@@ -799,12 +815,36 @@ function listen() {
   };
 }
 
-// Rates that do not change are not told again; their lines go on all the same.
-setInterval(() => {
-  if (remember() && !document.hidden) showFigures();
-}, 1000);
+// ---- when it is drawn ---------------------------------------------------------------------------
 
-document.addEventListener("visibilitychange", () => { if (!document.hidden) showSome(Object.keys(seen)); });
+// Each drawing costs a layout and a frame, however little has changed: every other second is enough
+// for numbers. What begins or ends is drawn at once; a tab that nobody sees is not drawn.
+const unpainted = new Set();
+let paintedAt = -Infinity;
+let painting = 0;
+
+function isNews(name, section) {
+  if (!(name in seen) || name === "jobs" || name === "alerts") return true;
+  return name === "transfers" && String(section.rows.map(transferKey)) !== String(seen.transfers.rows.map(transferKey));
+}
+
+function paintIn(milliseconds) {
+  clearTimeout(painting);
+  painting = setTimeout(paint, milliseconds);
+}
+
+function paint() {
+  if (remember()) unpainted.add("rates");
+  if (!document.hidden && unpainted.size) {
+    paintedAt = performance.now();
+    showSome([...unpainted]);
+    unpainted.clear();
+  }
+  // Rates that do not change are not told again; their lines go on all the same.
+  paintIn(PAINT_MS + 600);
+}
+
+document.addEventListener("visibilitychange", paint);
 new ResizeObserver(() => { mapWidth = 0; if (seen.links) showMap(); }).observe(byId("main"));
 byId("lang-en").addEventListener("click", () => speak("en"));
 byId("lang-zh").addEventListener("click", () => speak("zh"));
