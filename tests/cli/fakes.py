@@ -192,6 +192,7 @@ MEASURED: list[dict[str, Any]] = [
         "success": 1.0,
         "uses": 3,
         "score": 150_000_000.0,
+        "standing": None,
     },
     {
         "url": "https://down.example/models/a-long-way-down/to-the-file.safetensors",
@@ -209,6 +210,7 @@ MEASURED: list[dict[str, Any]] = [
         "success": 0.0,
         "uses": 1,
         "score": 0.0,
+        "standing": None,
     },
 ]
 

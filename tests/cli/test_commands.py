@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -269,6 +270,15 @@ def test_mirrors_when_human_then_a_table_with_a_word_for_failures(
     assert "measuring https://near.example/" in outcome.err
     assert "cannot resolve down.example" in outcome.err
     assert factory.fake.calls == [("mirrors", {"urls": [], "sample": None})]
+
+
+def test_mirrors_when_one_is_put_aside_then_it_is_marked(run: Run, factory: FakeFactory) -> None:
+    standing = {"state": "aside", "rule": "slow", "why": "3 were slow", "since": 1e9}
+    factory.fake.measured = [{**MEASURED[0], "standing": standing}]
+    outcome = run("mirrors")
+    assert "ok, put aside" in outcome.out
+    assert f"put aside since {datetime.fromtimestamp(1e9):%Y-%m-%d %H:%M}: 3 were" in outcome.err
+    assert run("mirrors", "--json").records[0]["standing"] == standing
 
 
 def test_mirrors_when_none_can_be_used_then_exit_10(run: Run, factory: FakeFactory) -> None:

@@ -142,7 +142,9 @@ async def test_feed_tells_everything_and_then_what_changes(
         assert names["Qwen/Qwen3-30B-A3B"]["licence"] == "apache-2.0"
         assert names["deepseek-ai/DeepSeek-V3.2"]["pins"][0]["name"] == "sync:team"
         assert told["alerts"]["rows"][0]["rule"] == "origin_unreachable"
-        assert [one["uses"] for one in told["mirrors"]["rows"]] == [26, 26]
+        near, far = told["mirrors"]["rows"]
+        assert (near["uses"], near["standing"], far["uses"]) == (26, None, 26)
+        assert (far["standing"]["state"], far["standing"]["rule"]) == ("aside", "failing")
         assert told["disk"]["quota_bytes"] == 2_000_000_000_000
         busy.said["peers"] = []
         _, change = await feed.next()

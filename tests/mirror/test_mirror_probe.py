@@ -12,8 +12,10 @@ import pytest
 from mirrornode.config import MirrorConfig
 from mirrornode.errors import TargetError
 from mirrornode.events import Event, Note
+from mirrornode.mirror.mirror_memory import known_mirrors
 from mirrornode.mirror.mirror_probe import MAX_MIRRORS, SAMPLE_BYTES, measure_mirrors
 from mirrornode.mirror.mirror_score import mirror_key
+from mirrornode.store.alert_records import Alert, Standing
 from mirrornode.store.catalog import Catalog, open_catalog
 from support.http_files import file_server
 from support.models import model_of
@@ -135,6 +137,23 @@ def test_mirrors_when_a_url_holds_a_password_then_it_is_not_shown(catalog: Catal
         (found,) = measure_mirrors(catalog, [MirrorConfig(secret)], "", ignore)
     assert found["state"] == "ok"
     assert "secret" not in str(found)
+
+
+def test_mirrors_when_one_is_put_aside_then_it_says_since_when_and_why(catalog: Catalog) -> None:
+    with file_server({"m.bin": content(3000)}) as server:
+        url = server.url + "/"
+        # It was knocked at in vain since: its rest is younger than what is wrong.
+        aside = Standing(mirror_key(url), "aside", "slow", "too slow", 2000.0, 1)
+        back = Standing("http://other.example/", "back", "slow", "was slow", 2000.0, 0)
+        alert = Alert("slow", mirror_key(url), "warning", "too slow", 1000.0)
+        catalog.save_alerts([alert], [aside, back])
+        (found,) = measure_mirrors(catalog, [MirrorConfig(url)], "", ignore)
+    said = {"state": "aside", "rule": "slow", "why": "too slow", "since": 1000.0}
+    assert found["standing"] == said
+    (known,) = known_mirrors(catalog, [MirrorConfig(url)], 3000.0)
+    assert known["standing"] == said
+    (other,) = known_mirrors(catalog, [MirrorConfig("http://other.example/")], 3000.0)
+    assert other["standing"] is None
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from mirrornode.gateway.node_numbers import NodeNumbers
 from mirrornode.gateway.page import Page
 from mirrornode.mirror.mirror_score import mirror_key
 from mirrornode.mirror.recording import Recorder, Recording
+from mirrornode.store.alert_records import Standing
 from mirrornode.store.catalog import Catalog, open_catalog
 from mirrornode.store.records import MirrorUse
 from mirrornode.transfer.pacing import Uploads
@@ -274,6 +275,9 @@ async def fill(made: Scene) -> None:
         for number, key in enumerate(keys)
         for use in range(26)
     )  # fmt: skip
+    why = f"mirror {keys[1]} failed in 7 of its last 26 downloads"
+    aside = Standing(keys[1], "aside", "failing", why, now - 1800, 0)
+    made.catalog.save_alerts([], [aside])
     for target, peer_bytes in (("hf:Qwen/Qwen3-30B-A3B", 58), ("hf:BAAI/bge-m3", 2), (MODEL, 19)):
         async with made.recorder.recording("hub", target) as recording:
             recording.root = f"{target}@{COMMIT}" if target.startswith("hf:") else target

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from mirrornode.store.alert_records import Standing
 from support.axe import NotInstalled, axe_script
 from support.browser import Browser, Look, PageOf, chromium, running_browser
 from support.page_scene import MODEL, OWN_ID, PEERS, TOKEN, Scene, arriving, going_on, scene
@@ -256,6 +257,26 @@ async def test_owner_logs_in_pins_and_stops(opened: Opened) -> None:
     assert made.called[1:] == [("unpin", {"target": MODEL, "name": "assistant"})]
     assert await page.value("document.cookie") == ""
     assert await serious_faults(page) == []
+
+
+async def test_mirror_or_origin_that_is_put_aside_is_marked_with_the_reason(
+    opened: Opened,
+) -> None:
+    origin = Standing("hub:other.example", "trial", "slow", "origin other.example slow", 1e9, 1)
+    catalog = opened.made.catalog
+    catalog.save_alerts([], [*catalog.standings(), origin])
+    await opened.open(DESKTOP_ZH_DARK)
+    marked = "#mirrors li[data-standing=aside]"
+    await opened.page.until(f"document.querySelector('{marked}')")
+    shown = await opened.text(marked)
+    assert "https://gateway.far.example/" in shown
+    assert "已搁置" in shown
+    assert "失败过多" in shown
+    assert "failed in 7 of its last 26" in shown
+    assert "other.example" in await opened.text("#mirrors li[data-standing=trial]")
+    assert await serious_faults(opened.page) == []
+    await opened.page.value("document.getElementById('lang-en').click()")
+    assert "put aside since" in await opened.text(marked)
 
 
 async def test_list_of_peers_names_each_with_its_distance(opened: Opened) -> None:

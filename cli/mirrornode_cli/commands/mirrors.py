@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from mirrornode_cli.output import write_error, write_json, write_note
 from mirrornode_cli.settings import config_from_flags
 from mirrornode_cli.units import printable, rate_text
 
+STANDINGS = {"aside": "put aside", "trial": "on trial"}  # of the alerts, in words
 WIDE = 200  # columns where there is no terminal to fit into
 
 EPILOG = """\b
@@ -34,6 +36,7 @@ In config.toml:
 \b
 SCORE is what `get` goes by: MB/s over all uses so far, less for failures and slow answers,
 times the weight. It begins with the best and one that is new, and takes more when they fail.
+One that the alerts put aside is asked only when nobody else delivers, until it is back.
 A sample is at most 8 MiB and 5 s a mirror.
 Exit code 10 when no mirror can be used."""
 
@@ -99,7 +102,7 @@ def show_table(found: Sequence[Mapping[str, Any]]) -> None:
     table.add_column("MIRROR", overflow="fold")
     for record in found:
         *numbers, state, region, url = row_of(record)
-        style = "green" if state == "ok" else "red"
+        style = "green" if state == "ok" else "yellow" if record["state"] == "ok" else "red"
         cells = [Text(number) for number in numbers]
         table.add_row(*cells, Text(state, style=style), Text(region), Text(url))
     is_terminal = sys.stdout.isatty()
@@ -108,13 +111,20 @@ def show_table(found: Sequence[Mapping[str, Any]]) -> None:
     for record in found:
         if record["detail"]:
             write_note(f"{record['url']}: {record['detail']}")
+        if standing := record["standing"]:
+            since = datetime.fromtimestamp(standing["since"])
+            words = f"{STANDINGS[standing['state']]} since {since:%Y-%m-%d %H:%M}"
+            write_note(printable(f"{record['url']}: {words}: {standing['why']}"))
 
 
 def row_of(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the cells of one mirror."""
     weight = record["weight"]
     marks = f" (weight {weight:g})" if weight != 1 else ""
-    success = record["success"]
+    success, standing = record["success"], record["standing"]
+    state = str(record["state"])
+    if standing:
+        state += f", {STANDINGS[standing['state']]}"
     good = "-" if success is None else f"{100 * success:.0f}% of {record['uses']}"
     return (
         "new" if record["score"] is None else rate_text(record["score"]),
@@ -122,7 +132,7 @@ def row_of(record: Mapping[str, Any]) -> tuple[str, ...]:
         milliseconds_text(record["connect_s"]),
         milliseconds_text(record["first_byte_s"]),
         good,
-        printable(str(record["state"])),
+        printable(state),
         printable(str(record["region"])),
         printable(str(record["url"])) + marks,
     )

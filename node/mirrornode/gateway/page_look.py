@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from mirrornode.events import ignore
 from mirrornode.gateway.page_view import Glance, Survey, link_records
-from mirrornode.mirror.mirror_memory import known_mirrors
+from mirrornode.mirror.mirror_memory import known_mirrors, standing_records
 from mirrornode.store.history import DAY_S
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mirrornode.store.catalog import Catalog
     from mirrornode.store.history_records import Download
 
+ORIGIN_PREFIX: Final = "hub:"
 MAX_DOWNLOADS: Final = 100  # of the history that are shown
 
 
@@ -83,11 +84,21 @@ class NodeLook:
         totals = await asyncio.to_thread(catalog.source_totals, now - DAY_S)
         self._brought = {one.source_id: one.received_bytes for one in totals if one.kind != "local"}
         mirrors = await asyncio.to_thread(known_mirrors, catalog, self._config.mirror, now)
+        origins = await asyncio.to_thread(origin_standings, catalog)
         disk = await asyncio.to_thread(disk_record, catalog, self._config.storage)
-        return Survey(status, roots, repos, pins, downloads, mirrors, disk)
+        return Survey(status, roots, repos, pins, downloads, [*mirrors, *origins], disk)
 
     async def _ask(self, verb: str, **fields: Any) -> object:
         return await self._verbs[verb](fields, ignore)
+
+
+def origin_standings(catalog: Catalog) -> list[dict[str, Any]]:
+    """Return the origins that are put aside or on trial, beside `known_mirrors`; blocking."""
+    return [
+        {"url": name.removeprefix(ORIGIN_PREFIX), "is_origin": True, "standing": standing}
+        for name, standing in standing_records(catalog).items()
+        if name.startswith(ORIGIN_PREFIX)
+    ]
 
 
 def disk_record(catalog: Catalog, storage: StorageConfig) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Survey:
     Attributes:
         status: Of the verb `status`.
         roots, repos, pins, downloads: Of `ls`, `ls hf:`, `pin --list`, `history`.
-        mirrors: Of `known_mirrors`.
+        mirrors: Of `known_mirrors` and `origin_standings`.
         disk: Of `disk_record`.
     """
 

@@ -73,6 +73,7 @@ def known_mirrors(
         Records named as those of `measure_mirrors`; "recent" has its uses, the newest first.
     """
     history = catalog.mirror_uses({mirror_key(mirror.url) for mirror in mirrors})
+    standings = standing_records(catalog)
     found = []
     for mirror in mirrors:
         uses = history[mirror_key(mirror.url)]
@@ -87,6 +88,7 @@ def known_mirrors(
                 "success": score.good / score.uses if score.uses else None,
                 "uses": score.uses,
                 "score": score.worth(mirror.weight),
+                "standing": standings.get(mirror_key(mirror.url)),
                 "recent": [
                     {
                         "at": use.at,
@@ -100,3 +102,23 @@ def known_mirrors(
             }
         )
     return found
+
+
+def standing_records(catalog: Catalog) -> dict[str, dict[str, Any]]:
+    """Return which mirrors and origins are put aside or on trial, by name; blocking.
+
+    Returns:
+        "state", "rule", "why" (a sentence), and "since" in Unix seconds: when it went wrong.
+    """
+    began = {(alert.rule, alert.key): alert.since for alert in catalog.alerts()}
+    return {
+        one.server: {
+            "state": one.state,
+            "rule": one.rule,
+            "why": one.text,
+            # A rest begins anew with each knock that is not answered; the alert lasts.
+            "since": min(one.changed_at, began.get((one.rule, one.server), one.changed_at)),
+        }
+        for one in catalog.standings()
+        if one.state in (ASIDE, TRIAL)
+    }

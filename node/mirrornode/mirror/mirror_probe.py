@@ -27,6 +27,7 @@ from mirrornode.errors import (
     TargetError,
 )
 from mirrornode.events import Event, Note
+from mirrornode.mirror.mirror_memory import standing_records
 from mirrornode.mirror.mirror_score import is_base, mirror_key, score_of
 from mirrornode.sources.trustless_gateway import PROBE, RAW_HEADERS
 from mirrornode.sources.web import WEB_HEADERS, Moved, WebConnection, public_url, split_url
@@ -216,8 +217,12 @@ def measure_mirrors(
         if (use := _use(mirror.url, measured, now)) is not None
     )
     history = catalog.mirror_uses({mirror_key(mirror.url) for mirror in mirrors})
+    standings = standing_records(catalog)
     records = [
-        _record(mirror, measured, history[mirror_key(mirror.url)], now)
+        {
+            **_record(mirror, measured, history[mirror_key(mirror.url)], now),
+            "standing": standings.get(mirror_key(mirror.url)),
+        }
         for mirror, measured in zip(mirrors, found, strict=True)
     ]
     return sorted(records, key=_best_first)

@@ -31,6 +31,7 @@ const WORDS = {
     emptyMirrors: "No mirror is set. Write one into config.toml, or measure one:", emptyHistory: "No downloads yet. The first one will be listed here:",
     anon: "names are not kept on this node", jobRunning: "{0} {1}: on its way", jobFailed: "{0} {1}: {2}",
     active: "active", idle: "idle", banned: "sent wrong bytes", origin: "origin",
+    aside: "put aside", trial: "on trial", standing: "{0} since {1}: {2}",
   },
   zh: {
     skip: "跳到内容", language: "语言", live: "实时", connecting: "正在连接…", lost: "连接中断，正在重试",
@@ -58,6 +59,7 @@ const WORDS = {
     emptyMirrors: "没有设置镜像。写入 config.toml，或测量一个：", emptyHistory: "还没有下载。第一次下载会列在这里：",
     anon: "本节点不保存名称", jobRunning: "{0} {1}：进行中", jobFailed: "{0} {1}：{2}",
     active: "活动", idle: "空闲", banned: "发送了错误字节", origin: "源站",
+    aside: "已搁置", trial: "试用中", standing: "自 {1} {0}：{3}（{2}）", rule_slow: "太慢", rule_failing: "失败过多",
   },
 };
 
@@ -593,13 +595,17 @@ function showJobs() {
 
 // ---- mirrors, disk, history ---------------------------------------------------------------------
 
+function newOrigin(url) {
+  return { url, region: t("origin"), recent: [], uses: 0, good: 0, bytes: 0, seconds: 0, first_byte_s: null };
+}
+
 // Origins are no mirrors of the config: how they did is read off the downloads.
 function origins() {
   const found = new Map();
   for (const download of rowsOf("downloads")) {
     for (const source of download.sources) {
       if (source.kind !== "hub" || !source.source_id) continue;
-      const one = found.get(source.source_id) ?? { url: source.source_id.slice(4), region: t("origin"), recent: [], uses: 0, good: 0, bytes: 0, seconds: 0, first_byte_s: null };
+      const one = found.get(source.source_id) ?? newOrigin(source.source_id.slice(4));
       one.recent.push({ outcome: source.outcome, rate_bytes_per_s: source.rate_bytes_per_s });
       one.uses += 1;
       one.good += source.outcome === "ok" || source.outcome === "lacked" ? 1 : 0;
@@ -609,17 +615,26 @@ function origins() {
       found.set(source.source_id, one);
     }
   }
+  for (const { url, standing } of rowsOf("mirrors").filter((one) => one.is_origin)) {
+    const name = `hub:${url}`;
+    found.set(name, { ...(found.get(name) ?? newOrigin(url)), standing });
+  }
   return [...found.values()].map((one) => ({ ...one, success: one.good / one.uses, known_rate_bytes_per_s: one.seconds > 0 ? one.bytes / one.seconds : null }));
 }
 
 function showMirrors() {
-  const mirrors = [...rowsOf("mirrors"), ...origins()];
+  const mirrors = [...rowsOf("mirrors").filter((one) => !one.is_origin), ...origins()];
   keyed(byId("mirrors"), mirrors, (one) => one.url, () => {
-    const element = build("li", "", ["span", "name", "name"], ["span", "facts", "facts"]);
+    const element = build("li", "", ["span", "name", "name"], ["span", "", "url", "name"], ["span", "", "mark", "name"], ["span", "facts", "facts"], ["span", "standing", "standing"]);
     element.strip = element.appendChild(draw("svg", { class: "strip", viewBox: "0 0 160 36", role: "img" }));
     return element;
   }, (element, one) => {
-    say(part(element, "name"), one.url);
+    say(part(element, "url"), one.url);
+    const standing = one.standing;
+    attr(element, "data-standing", standing?.state ?? "");
+    say(part(element, "mark"), standing ? t(standing.state) : "");
+    attr(part(element, "mark"), "class", standing ? "chip warn" : "");
+    say(part(element, "standing"), standing ? t("standing", t(standing.state), clock(standing.since), standing.why, t(`rule_${standing.rule}`)) : "");
     const facts = one.uses ? [rateText(one.known_rate_bytes_per_s), t("success", countText(Math.round(one.success * one.uses)), countText(one.uses))] : [t("neverUsed")];
     if (one.first_byte_s !== null && one.first_byte_s !== undefined) facts.push(t("firstByte", millis(one.first_byte_s)));
     if (one.region) facts.push(one.region);
