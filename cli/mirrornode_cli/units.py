@@ -5,6 +5,7 @@ Sizes are decimal (1 MB = 1,000,000 bytes), as disks and networks are sold.
 
 from __future__ import annotations
 
+from datetime import datetime
 from urllib.parse import urlsplit
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -37,6 +38,11 @@ def duration_text(seconds: float | None) -> str:
     hours, rest = divmod(whole, 3600)
     minutes, secs = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
+def moment_text(unix_s: float | None) -> str:
+    """Return e.g. "2026-11-23 15:04", in the machine's time zone; "-" for None."""
+    return "-" if unix_s is None else datetime.fromtimestamp(unix_s).strftime("%Y-%m-%d %H:%M")
 
 
 def seconds_text(seconds: float) -> str:

@@ -60,6 +60,7 @@ from mirrornode.mirror.keep_loop import Keeping, open_keeping
 from mirrornode.mirror.recording import open_recorder
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.mirror.sync import Syncing, open_syncing
+from mirrornode.mirror.sync_jobs import sync_numbers
 from mirrornode.private_log import withholding
 from mirrornode.routing.announcing import Announcing
 from mirrornode.routing.delegated import DelegatedRouters
@@ -149,6 +150,7 @@ class Node:
             "public_announcements": announcements.get("public"),
             "alerts": alert_records(self.alerts.active()),
             "names": list_publications(self.catalog),
+            "syncs": self.syncing.configured(),
             "transfers": [running.live() for running in self.ports.recorder.running],
             **recent(self.ports.recorder),
         }
@@ -236,7 +238,10 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
                 return len(swarm.links()), dht.table_size
 
             lookups = Lookups(swarm, dht, finder)
-            numbers = NodeNumbers(catalog, recorder, uploads, connected, __version__, alerts.counts)
+            numbers = NodeNumbers(
+                catalog, recorder, uploads, connected, __version__, alerts.counts,
+                functools.partial(sync_numbers, catalog, config),
+            )  # fmt: skip
             page = Page(numbers, config)
             parts = GatewayParts(shelf, numbers, hub, names.resolver, swarm, lookups, door, page)
             gateway = await stack.enter_async_context(open_gateway(config, parts))

@@ -327,6 +327,7 @@ IN_STEP: dict[str, Any] = {
     "fetched_bytes": 0,
     "changes": 0,
     "next_at": 1_700_000_300.0,
+    "is_overdue": True,
 }
 ALERT: dict[str, Any] = {
     "rule": "slow",

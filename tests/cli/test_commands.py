@@ -17,6 +17,7 @@ from cli.fakes import (
     GOT,
     HUB_REPORT,
     IMPORTED_ROOT,
+    IN_STEP,
     MEASURED,
     NAME,
     PEER,
@@ -180,6 +181,22 @@ def test_status_when_running_then_says_what_matters(run: Run) -> None:
     assert "announced  3 of 4, 1 due" in text
     assert "served     7.00 MB; limits: 50.0 MB/s up\n" in text
     assert "50.0% of 100 B, 10 B/s" in text
+
+
+def test_status_when_targets_are_kept_in_step_then_how_they_stand() -> None:
+    fresh = {**IN_STEP, "outcome": "", "reason": "", "started_at": None, "from_node": "",
+             "is_overdue": False}  # fmt: skip
+    late = {**IN_STEP, "ok_at": 1_600_000_000.0}
+    last, ok, due = (
+        f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"
+        for at in (IN_STEP["started_at"], 1_600_000_000.0, IN_STEP["next_at"])
+    )
+    lines = status_lines({**STATUS, "syncs": [fresh, late]})
+    assert [line for line in lines if line.startswith("sync ")] == [
+        f"sync       hf:org/name: never ran, next {due}",
+        f"sync       hf:org/name from http://10.0.0.5:8090: failed {last} (nobody is there), "
+        f"last ok {ok}, next {due}, OVERDUE",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from mirrornode.config import Config, LogConfig, SyncConfig
 from mirrornode.errors import SourceGone
 from mirrornode.events import SourceState
 from mirrornode.gateway.gateway import make_gateway
 from mirrornode.gateway.metrics import PATH, Metrics
 from mirrornode.gateway.node_numbers import NodeNumbers
 from mirrornode.mirror.recording import Recorder
+from mirrornode.mirror.sync_jobs import SyncNumber, sync_numbers
+from mirrornode.store.sync import SyncState
 from mirrornode.transfer.pacing import GATEWAY, Uploads
+from mirrornode.wire.hub import Repo
 from support.planes import Shared, shelf_of
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -59,8 +66,9 @@ class Served:
 async def served(shared: Shared) -> AsyncIterator[Served]:
     recorder, uploads = Recorder(shared.catalog), Uploads()
     numbers = NodeNumbers(
-        shared.catalog, recorder, uploads, lambda: (2, 5), "1.2.3", lambda: {"disk": 1}
-    )
+        shared.catalog, recorder, uploads, lambda: (2, 5), "1.2.3", lambda: {"disk": 1},
+        lambda: [SyncNumber("hf:org/x", 5.0, 0, is_running=False, is_overdue=False)],
+    )  # fmt: skip
     metrics = Metrics(numbers)
     app = make_gateway(
         shelf_of(shared.catalog), "127.0.0.1", uploads, metrics=metrics, recorder=recorder
@@ -107,6 +115,57 @@ async def test_running_download_counts_already_and_not_twice(served: Served) -> 
     assert await served.value("mirrornode_running_downloads") == 0
 
 
+async def test_what_is_kept_in_step_is_told_by_names_that_all_may_know(
+    shared: Shared,
+) -> None:
+    node = "http://10.0.0.5:8090"
+    tables = [
+        SyncConfig("hf:org/open", every="1h"),
+        SyncConfig("hf:org/private", every="1h"),
+        SyncConfig(f"pins:{node}", every="1h", window="22:00-06:00"),
+        SyncConfig("/srv/models", every="1h"),
+        SyncConfig("hf:org/open", from_node=node),
+    ]
+    catalog, now = shared.catalog, time.time()
+    for name, private in (("org/open", False), ("org/private", True)):
+        repo = Repo("model", name)
+        catalog.put_hub_sight(repo, canonical=repo, is_private=private, gated="", checked_at=1.0)
+    states = [
+        SyncState("hf:org/open", outcome="ok", ok_at=now - 60),
+        SyncState("hf:org/private", outcome="running", ok_at=now - 7300, failures=3),
+        SyncState(f"pins:{node}", outcome="failed", ok_at=now - 7300, failures=1),
+        SyncState("/srv/models", outcome="failed", failures=2),
+    ]
+    for state in states:
+        catalog.put_sync_state(state)
+
+    async def scraped(*, requests: bool) -> str:
+        config = Config(sync=tuple(tables), log=LogConfig(requests=requests))
+        numbers = NodeNumbers(
+            catalog, Recorder(catalog), Uploads(), lambda: (0, 0), "1", dict,
+            functools.partial(sync_numbers, catalog, config),
+        )  # fmt: skip
+        return generate_latest(Metrics(numbers).registry).decode()
+
+    text = await scraped(requests=True)
+    assert 'sync_failures{target="hf:org/open"} 0.0' in text
+    assert 'sync_failures{target="hub-2"} 3.0' in text
+    assert 'sync_failures{target="folder-4"} 2.0' in text
+    assert 'sync_failures{target="hf:org/open#5"} 0.0' in text
+    assert 'success_timestamp_seconds{target="pins-3"}' in text
+    assert 'success_timestamp_seconds{target="folder-4"}' not in text
+    for word in ("10.0.0.5", "/srv", "org/private"):
+        assert word not in text
+    totals = ["mirrornode_sync_targets 5.0", "mirrornode_sync_running_targets 1.0",
+              "mirrornode_sync_overdue_targets 2.0"]  # fmt: skip
+    for line in totals:
+        assert line in text
+    text = await scraped(requests=False)
+    for line in totals:
+        assert line in text
+    assert "target=" not in text
+
+
 async def test_hits_and_served_bytes_are_told_by_face(served: Served, shared: Shared) -> None:
     assert await served.value("mirrornode_cache_hit_ratio") is None
     root = shared.model.file.root
@@ -144,7 +203,18 @@ async def test_labels_are_few_and_name_nobody(served: Served) -> None:
         if sample.name.startswith("mirrornode_")
         for name in sample.labels
     }
-    known = {"kind", "outcome", "source", "face", "result", "window", "version", "rule", "le"}
+    known = {
+        "kind",
+        "outcome",
+        "source",
+        "face",
+        "result",
+        "window",
+        "version",
+        "rule",
+        "le",
+        "target",
+    }
     assert labels <= known
 
 

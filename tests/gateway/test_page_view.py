@@ -82,7 +82,16 @@ def test_pin_of_what_is_not_here_is_shown_alone() -> None:
 def test_reader_does_not_learn_that_a_closed_repo_is_here(hidden: dict[str, Any]) -> None:
     target = f"hf:{SECRET}@{COMMIT}"
     survey = Survey(
-        status={"home": "/data", "listen": ["/ip4/10.0.0.1"], "version": "1", "uptime_s": 3.0},
+        status={
+            "home": "/data",
+            "listen": ["/ip4/10.0.0.1"],
+            "version": "1",
+            "uptime_s": 3.0,
+            "syncs": [
+                {"target": name, "from_node": "http://10.0.0.1:1", "reason": "10.0.0.1 is away"}
+                for name in ("/data/x", f"hf:{SECRET}", "pins:http://10.0.0.1:1", f"hf:{OPEN}@main")
+            ],
+        },
         roots=[root("m.bin", CID, 5)],
         repos=[repo(SECRET, 10, "mit", **hidden), repo(OPEN, 10, "mit")],
         pins=[pin(target, "", 0, ())],
@@ -93,6 +102,9 @@ def test_reader_does_not_learn_that_a_closed_repo_is_here(hidden: dict[str, Any]
         assert word not in text
     assert OPEN in text
     assert CID in text
+    assert [one["target"] for one in survey_sections(survey, is_owner=False)["syncs"]["rows"]] == [
+        f"hf:{OPEN}@main"
+    ]
     assert SECRET in str(survey_sections(survey, is_owner=True))
     glance = Glance([download(target, sources=[source("peer:x", 1)]), download(CID)], [])
     shown = glance_sections(glance, survey.open_repos, is_owner=False)["transfers"]["rows"]

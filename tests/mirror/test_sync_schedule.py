@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from mirrornode.mirror.sync_schedule import Schedule, Window, next_run, parse_schedule
+from mirrornode.mirror.sync_schedule import Schedule, Window, is_overdue, next_run, parse_schedule
 from mirrornode.store.sync import CANCELLED, FAILED, KILLED, OK, PARTIAL, PAUSED, RUNNING, SyncState
 
 HOUR = 3600.0
@@ -123,3 +123,16 @@ def test_next_run_when_only_by_hand_or_running_then_never() -> None:
 def test_next_run_when_the_clock_was_set_back_then_not_in_a_year() -> None:
     ahead = replace(LAST, started_at=NOON + 365 * 24 * HOUR)
     assert next_run(Schedule(HOUR), ahead, NOON, UTC) == NOON + HOUR
+
+
+def test_overdue_when_two_intervals_went_by_without_a_good_run() -> None:
+    hourly, nightly = Schedule(HOUR), Schedule(HOUR, NIGHT)
+    good = replace(LAST, ok_at=NOON - 2 * HOUR)
+    assert not is_overdue(hourly, good, NOON)
+    assert is_overdue(hourly, good, NOON + 1)
+    assert not is_overdue(nightly, good, NOON + 1)
+    assert is_overdue(nightly, good, NOON + 48 * HOUR)
+    assert not is_overdue(Schedule(0.0), good, NOON + 1)
+    assert not is_overdue(hourly, None, NOON)
+    never = replace(LAST, outcome=FAILED, ok_at=None)
+    assert [is_overdue(hourly, replace(never, failures=n), NOON) for n in (1, 2)] == [False, True]

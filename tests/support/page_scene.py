@@ -169,6 +169,17 @@ def records(url: str, *, is_busy: bool) -> dict[str, Any]:
     }
     if not is_busy:
         return {"status": status, "roots": [], "repos": [], "pins": [], "peers": []}
+    status["syncs"] = [
+        {
+            "target": f"hf:{name}@main", "from_node": "http://10.0.0.5:8090", "every_s": 21_600.0,
+            "out": "", "outcome": outcome, "reason": reason, "started_at": time.time() - 7200,
+            "ok_at": time.time() - 90_000, "next_at": time.time() + 14_400,
+            "is_overdue": outcome != "ok",
+        }
+        for name, outcome, reason in (
+            ("deepseek-ai/DeepSeek-V3.2", "ok", ""), (SECRET, "failed", "nobody is there")
+        )
+    ]  # fmt: skip
     status["alerts"] = [
         {
             "rule": "origin_unreachable",

@@ -276,7 +276,7 @@ async def test_mirror_or_origin_that_is_put_aside_is_marked_with_the_reason(
     assert "other.example" in await opened.text("#mirrors li[data-standing=trial]")
     assert await serious_faults(opened.page) == []
     await opened.page.value("document.getElementById('lang-en').click()")
-    assert "put aside since" in await opened.text(marked)
+    assert "fails too often" in await opened.text(marked)
 
 
 async def test_list_of_peers_names_each_with_its_distance(opened: Opened) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +13,7 @@ from mirrornode_cli import exit_codes, options
 from mirrornode_cli.context import Interrupted, factory_of
 from mirrornode_cli.output import write_error, write_json, write_note
 from mirrornode_cli.settings import config_from_flags
-from mirrornode_cli.units import printable, rate_text
+from mirrornode_cli.units import moment_text, printable, rate_text
 
 STANDINGS = {"aside": "put aside", "trial": "on trial"}  # of the alerts, in words
 WIDE = 200  # columns where there is no terminal to fit into
@@ -112,8 +111,7 @@ def show_table(found: Sequence[Mapping[str, Any]]) -> None:
         if record["detail"]:
             write_note(f"{record['url']}: {record['detail']}")
         if standing := record["standing"]:
-            since = datetime.fromtimestamp(standing["since"])
-            words = f"{STANDINGS[standing['state']]} since {since:%Y-%m-%d %H:%M}"
+            words = f"{STANDINGS[standing['state']]} since {moment_text(standing['since'])}"
             write_note(printable(f"{record['url']}: {words}: {standing['why']}"))
 
 

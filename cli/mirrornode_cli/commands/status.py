@@ -14,6 +14,7 @@ from mirrornode_cli.settings import config_from_flags
 from mirrornode_cli.units import (
     count_text,
     duration_text,
+    moment_text,
     percent_text,
     printable,
     rate_text,
@@ -21,6 +22,7 @@ from mirrornode_cli.units import (
     source_text,
 )
 
+SHOWN_REASON = 100  # letters
 LATE_S = 600.0  # a sweep that is less behind is on time
 
 EPILOG = """\b
@@ -75,6 +77,7 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
         f"kept by {count_text(name['kept_by'], 'peer')}"
         for name in state.get("names", ())
     ]
+    lines += [f"sync       {_sync_text(one)}" for one in state.get("syncs", ())]
     lines += [
         f"last {window:<6}{_totals_text(state[f'last_{window}'])}" for window in ("hour", "day")
     ]
@@ -95,6 +98,25 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
             if source["received_bytes"] or source["state"] == "active"
         ]
     return lines
+
+
+def _sync_text(sync: Mapping[str, Any]) -> str:
+    """Return how a target that is kept in step stands, in one line."""
+    target = sync["target"]
+    if sync["from_node"]:
+        target += f" from {sync['from_node']}"
+    parts = [sync["outcome"] or "never ran"]
+    if sync["started_at"] is not None:
+        parts[0] += f" {moment_text(sync['started_at'])}"
+    if sync["reason"]:
+        parts[0] += f" ({sync['reason'][:SHOWN_REASON]})"
+    if sync["outcome"] != "ok" and sync["ok_at"] is not None:
+        parts.append(f"last ok {moment_text(sync['ok_at'])}")
+    if sync["next_at"] is not None:
+        parts.append(f"next {moment_text(sync['next_at'])}")
+    if sync["is_overdue"]:
+        parts.append("OVERDUE")
+    return printable(f"{target}: {', '.join(parts)}")
 
 
 def _totals_text(totals: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from mirrornode_cli.context import Interrupted, factory_of
 from mirrornode_cli.output import table_lines, write_json, write_line, write_note
 from mirrornode_cli.progress import show_progress
 from mirrornode_cli.settings import config_from_flags
-from mirrornode_cli.units import count_text, printable, seconds_text, size_text
+from mirrornode_cli.units import count_text, moment_text, printable, seconds_text, size_text
 from mirrornode_cli.view import GetView
 
 SHOWN_NAMES = 20
@@ -161,9 +160,5 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
         state += f" ({printable(str(record['reason']))[:60]})"
     due = "by hand" if not record["every_s"] else "-"
     if record["next_at"] is not None:
-        due = _when(record["next_at"])
-    return target, state, _when(record["started_at"]), due, size_text(record["size_bytes"])
-
-
-def _when(moment: float | None) -> str:
-    return "-" if moment is None else datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M")
+        due = moment_text(record["next_at"])
+    return target, state, moment_text(record["started_at"]), due, size_text(record["size_bytes"])

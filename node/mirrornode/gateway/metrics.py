@@ -2,7 +2,8 @@
 
 Counters and histograms begin at zero with the process; what is said of the last hour and day comes
 from the history. Labels are of a few fixed words: kinds of sources and downloads, outcomes, faces,
-never a target, a peer or a path. Nothing is global: a node has a registry of its own.
+never a peer or a path, nor a target but the open ones of the settings' `[[sync]]` tables, which
+`[log] requests = false` leaves out as well. Nothing is global: a node has a registry of its own.
 Reference: docs/metrics.md.
 """
 
@@ -140,6 +141,7 @@ class _Node(Collector):
         try:
             yield from self._history()
             yield from self._shelf()
+            yield from self._syncs()
         except MirrorError:
             # A disk that fails must not blind whoever watches: the rest is still told.
             is_up = False
@@ -216,6 +218,27 @@ class _Node(Collector):
             return
         yield _gauge("disk_free_bytes", "Free on the disk of the node's home.", disk.free)
         yield _gauge("disk_size_bytes", "Size of the disk of the node's home.", disk.total)
+
+    def _syncs(self) -> Iterator[Metric]:
+        syncs = self._numbers.syncs()
+        yield _gauge("sync_targets", "Targets of the settings that are kept in step.", len(syncs))
+        running = sum(one.is_running for one in syncs)
+        overdue = sum(one.is_overdue for one in syncs)
+        yield _gauge("sync_running_targets", "Those of which a run is not over.", running)
+        yield _gauge("sync_overdue_targets", "Those without a good run for 2 intervals.", overdue)
+        named = [one for one in syncs if one.label]
+        yield _gauges(
+            "sync_last_success_timestamp_seconds",
+            "When a run last ended well; absent before the first.",
+            "target",
+            {one.label: one.ok_at for one in named},
+        )
+        yield _gauges(
+            "sync_failures",
+            "Runs in a row that failed.",
+            "target",
+            {one.label: one.failures for one in named},
+        )
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

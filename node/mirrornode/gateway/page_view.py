@@ -27,7 +27,7 @@ Record = Mapping[str, Any]
 Sections = dict[str, Any]
 
 _OWNERS_ALONE: Final = frozenset(
-    {"home", "listen", "peer_plane", "path", "out", "address", "reason"}
+    {"home", "listen", "peer_plane", "path", "out", "address", "reason", "from_node"}
 )
 
 
@@ -98,12 +98,15 @@ def survey_sections(survey: Survey, *, is_owner: bool) -> Sections:
     for name in ("transfers", "uptime_s"):
         status.pop(name, None)
     alerts = status.pop("alerts", None) or ()
+    syncs = status.pop("syncs", None) or ()
     if not is_owner:
         status = _without_own(status)
         downloads = [_for_reader(one, open_repos) for one in downloads]
+        syncs = [_without_own(one) for one in syncs if _is_open_sync(one, open_repos)]
     return {
         "node": _bounded(status),
         "alerts": _rows(alerts),
+        "syncs": _rows(syncs),
         "shared": _rows(shared_records(survey, is_owner=is_owner)),
         "downloads": _rows(downloads),
         "mirrors": _rows(survey.mirrors),
@@ -312,6 +315,11 @@ def _may_be_named(target: str, open_repos: frozenset[str]) -> bool:
         return True
     hub = _hub_target(target)
     return hub is not None and str(hub.repo) in open_repos
+
+
+def _is_open_sync(sync: Record, open_repos: frozenset[str]) -> bool:
+    """Tell whether a reader may know what is kept in step: not folders, nor whom it follows."""
+    return is_hub_target(str(sync["target"])) and _may_be_named(str(sync["target"]), open_repos)
 
 
 def _without_own(record: Record) -> dict[str, Any]:

@@ -140,6 +140,10 @@ class Syncing:
         found = {(state.target, state.from_node): state for state in self._catalog.sync_states()}
         return job_records(self._jobs, found, self._clock())
 
+    def configured(self) -> list[dict[str, Any]]:
+        """Return the records of the settings' jobs alone. Blocking."""
+        return self.records()[: len(self._jobs)]
+
     # -- one run ---------------------------------------------------------------------------------
 
     async def _run(

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirrornode.errors import ConfigError, TargetError
-from mirrornode.mirror.sync_schedule import Schedule, next_run, parse_schedule
+from mirrornode.mirror.sync_schedule import Schedule, is_overdue, next_run, parse_schedule
 from mirrornode.mirror.sync_target import SyncTarget, check_node, parse_sync_target
+from mirrornode.store.sync import RUNNING, SyncState
 
 if TYPE_CHECKING:
     from mirrornode.config import Config, SyncConfig
     from mirrornode.store.catalog import Catalog
-    from mirrornode.store.sync import SyncState
 
 MAX_JOBS = 1000
 BY_HAND = Schedule(0.0)
@@ -59,6 +59,58 @@ def records_of(catalog: Catalog, config: Config) -> list[dict[str, Any]]:
     return job_records(read_jobs(config.sync), found, time.time())
 
 
+@dataclass(frozen=True, slots=True)
+class SyncNumber:
+    """How a target of the settings stands, for the metrics; times are Unix seconds.
+
+    Attributes:
+        label: What it is called there, another for each; "" where no names are kept.
+        ok_at: When a run last ended well; None for never.
+        failures: In a row.
+    """
+
+    label: str
+    ok_at: float | None
+    failures: int
+    is_running: bool
+    is_overdue: bool
+
+
+def sync_numbers(catalog: Catalog, config: Config) -> list[SyncNumber]:
+    """Return how the targets of the settings stand; those run by hand are not counted. Blocking.
+
+    Raises:
+        ConfigError: A `[[sync]]` table makes no sense.
+        StoreError: The catalog cannot be read.
+    """
+    found = {(state.target, state.from_node): state for state in catalog.sync_states()}
+    numbers, labels, now = [], {""}, time.time()
+    for position, job in enumerate(read_jobs(config.sync), 1):
+        state = found.get((job.target.text, job.from_node)) or SyncState(
+            job.target.text, outcome=""
+        )
+        label = _label(catalog, job.target, position) if config.log.requests else ""
+        if label in labels and label:
+            label = f"{label}#{position}"
+        labels.add(label)
+        is_late = is_overdue(job.schedule, state, now)
+        is_running = state.outcome == RUNNING
+        numbers.append(SyncNumber(label, state.ok_at, state.failures, is_running, is_late))
+    return numbers
+
+
+def _label(catalog: Catalog, target: SyncTarget, position: int) -> str:
+    """Return a name for whoever may read the metrics: no path, no address, no repo that is not
+    known to be open.
+    """
+    if target.cid is not None:
+        return target.text
+    if target.hub is not None:
+        sight = catalog.hub_sight(target.hub.repo)
+        return target.text if sight is not None and sight.is_open else f"hub-{position}"
+    return f"{'pins' if target.node else 'folder'}-{position}"
+
+
 def _job_of(table: SyncConfig) -> Job:
     target = parse_sync_target(table.target)
     node = check_node(table.from_node) if table.from_node else ""
@@ -84,7 +136,8 @@ def job_records(
     records = []
     for job in jobs:
         state = found.pop((job.target.text, job.from_node), None)
-        records.append(_record(job, state, next_run(job.schedule, state, now)))
+        due, is_late = next_run(job.schedule, state, now), is_overdue(job.schedule, state, now)
+        records.append({**_record(job, state, due), "is_overdue": is_late})
     by_hand = (_record(Job(SyncTarget(one.target), one.from_node), one, None)
                for one in found.values())  # fmt: skip
     return [*records, *by_hand]
@@ -109,4 +162,5 @@ def _record(job: Job, state: SyncState | None, due: float | None) -> dict[str, A
         "fetched_bytes": last.get("fetched_bytes", 0),
         "changes": last.get("changes", 0),
         "next_at": due,
+        "is_overdue": False,
     }

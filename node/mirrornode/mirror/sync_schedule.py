@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mirrornode.store.sync import SyncState
 
 RETRY_S = 300.0  # after a first failure; twice as long after each further one
+DAY_S = 86_400.0
 MIN_EVERY_S = 60.0  # the origin is asked that often at most
 MAX_EVERY_S = 365 * 86_400.0
 
@@ -122,6 +123,20 @@ def next_run(
     if schedule.window is None:
         return due
     return schedule.window.opens_at(max(due, now), zone)
+
+
+def is_overdue(schedule: Schedule, state: SyncState | None, now: float) -> bool:
+    """Tell whether a target on schedule has not run well for two intervals.
+
+    An interval is a day at least where there is a window; before the first good run, two failures
+    count as much.
+    """
+    if not schedule.every_s or state is None:
+        return False
+    if state.ok_at is None:
+        return state.failures >= 2
+    interval_s = schedule.every_s if schedule.window is None else max(DAY_S, schedule.every_s)
+    return now - state.ok_at > 2 * interval_s
 
 
 def _minutes(hours: str, minutes: str) -> int:

@@ -31,7 +31,8 @@ const WORDS = {
     emptyMirrors: "No mirror is set. Write one into config.toml, or measure one:", emptyHistory: "No downloads yet. The first one will be listed here:",
     anon: "names are not kept on this node", jobRunning: "{0} {1}: on its way", jobFailed: "{0} {1}: {2}",
     active: "active", idle: "idle", banned: "sent wrong bytes", origin: "origin",
-    aside: "put aside", trial: "on trial", standing: "{0} since {1}: {2}",
+    syncs: "Kept in step", lastRun: "Last run", nextRun: "Next run", byHand: "by hand", neverRan: "never ran", runs: "running", paused: "paused", killed: "cut off", overdue: "overdue", lastOk: "last ok {0}",
+    aside: "put aside", trial: "on trial", standing: "{0} since {1}: {3} ({2})", rule_slow: "too slow", rule_failing: "fails too often",
   },
   zh: {
     skip: "跳到内容", language: "语言", live: "实时", connecting: "正在连接…", lost: "连接中断，正在重试",
@@ -59,6 +60,7 @@ const WORDS = {
     emptyMirrors: "没有设置镜像。写入 config.toml，或测量一个：", emptyHistory: "还没有下载。第一次下载会列在这里：",
     anon: "本节点不保存名称", jobRunning: "{0} {1}：进行中", jobFailed: "{0} {1}：{2}",
     active: "活动", idle: "空闲", banned: "发送了错误字节", origin: "源站",
+    syncs: "同步", lastRun: "上次运行", nextRun: "下次运行", byHand: "手动", neverRan: "从未运行", runs: "运行中", paused: "已暂停", killed: "被中断", overdue: "已逾期", lastOk: "上次成功 {0}",
     aside: "已搁置", trial: "试用中", standing: "自 {1} {0}：{3}（{2}）", rule_slow: "太慢", rule_failing: "失败过多",
   },
 };
@@ -255,6 +257,7 @@ const VIEWS = {
   shared: [showShared, showFigures],
   downloads: [showHistory, showMirrors],
   mirrors: [showMirrors],
+  syncs: [showSyncs],
   disk: [showDisk, showFigures],
   jobs: [showJobs],
 };
@@ -711,6 +714,23 @@ function showHistory() {
     say(part(row, "when"), clock(one.ended_at ?? one.started_at));
   });
   empty("history-empty", seen.downloads && !ended.length, [["text", t("emptyHistory")], ["code", "mirrornode get CID -o model.gguf"]]);
+}
+
+const SYNC_WORDS = { ok: "ok", partial: "partial", failed: "failedWord", cancelled: "cancelled", running: "runs", paused: "paused", killed: "killed" };
+
+function showSyncs() {
+  const syncs = rowsOf("syncs");
+  byId("syncs-section").hidden = !syncs.length;
+  keyed(byId("syncs"), syncs, (one) => `${one.target} ${one.from_node ?? ""}`, () => build("tr", "", ["td", "name", "name"], ["span", "", "target", "name"], ["span", "sub", "from", "name"], ["td", "", "last"], ["td", "number", "next"]), (row, one) => {
+    say(part(row, "target"), one.target);
+    say(part(row, "from"), one.from_node ?? "");
+    const kind = { ok: "good", failed: "bad", partial: "warn" }[one.outcome] ?? "";
+    const last = [chip(t(SYNC_WORDS[one.outcome] ?? "neverRan"), kind)];
+    if (one.is_overdue) last.push(" ", chip(t("overdue"), "bad"));
+    const facts = [one.started_at ? clock(one.started_at) : "", one.ok_at && one.outcome !== "ok" ? t("lastOk", clock(one.ok_at)) : "", one.reason ?? ""];
+    replace(part(row, "last"), ...last, make("span", "sub", facts.filter(Boolean).join(" · ")));
+    say(part(row, "next"), one.next_at ? clock(one.next_at) : one.every_s ? "–" : t("byHand"));
+  });
 }
 
 // ---- changing things ----------------------------------------------------------------------------
