@@ -91,7 +91,29 @@ async def test_pin_when_another_certificate_answers_then_refused(
     async with open_plane(shelf_of(shared.catalog), tmp_path / "plane") as plane:
         ticket = dataclasses.replace(await plane.ticket(), cert_sha256=b"p" * 32)
         with pytest.raises(SourceRefused):
-            await asyncio.to_thread(read_first, peer(ticket), shared)
+            await asyncio.to_thread(read_first, peer(ticket, lambda: ticket), shared)
+
+
+async def test_pin_when_another_node_listens_where_the_peer_was_then_a_new_ticket_is_asked_for(
+    shared: Shared, tmp_path: Path
+) -> None:
+    async with (
+        open_plane(shelf_of(shared.catalog), tmp_path / "plane") as plane,
+        open_plane(shelf_of(shared.catalog), tmp_path / "other") as other,
+    ):
+        good = await plane.ticket()
+        old = dataclasses.replace(good, port=(await other.ticket()).port)
+        got = await asyncio.to_thread(read_first, peer(old, lambda: good), shared)
+        assert got == shared.model.data[: 2 * LEAF]
+        with pytest.raises(SourceRefused) as caught:
+            await asyncio.to_thread(read_first, peer(old, None), shared)
+        assert caught.value.status == 0  # it may pass
+
+        def renew() -> Ticket:
+            raise SourceGone("not connected")
+
+        with pytest.raises(SourceGone):
+            await asyncio.to_thread(read_first, peer(old, renew), shared)
 
 
 async def test_bearer_when_it_has_expired_then_renewed_once_for_all_lanes(

@@ -18,6 +18,7 @@ import pytest
 
 from mirrornode.client import Client
 from mirrornode.config import load_config
+from support.forked import Process
 from support.hub_origin import Blob, StandInHub, running_hub
 from support.hub_parts import contents_of
 from support.namespaces import Host, inside, received_bytes, three_hosts
@@ -66,7 +67,13 @@ class Chain:
         return done.record
 
     def kill_in_run(self, victim: str, *, of: str) -> None:
-        """Kill a node in the middle of what a run of one of them fetches."""
+        """Kill a node in the middle of what a run of one of them fetches, and end that."""
+        run = self.killed_in_run(victim, of=of)
+        run.kill()  # nobody waits for its sources to come back, nor goes on without a daemon
+        run.communicate(timeout=60)
+
+    def killed_in_run(self, victim: str, *, of: str) -> Process:
+        """Kill a node in the middle of what a run of one of them fetches, and return the run."""
         node = self.running[of]
         host = self.hosts[NAMES.index(of)]
         before = received_bytes(host)
@@ -74,8 +81,7 @@ class Chain:
         until_sync(lambda: received_bytes(host) - before >= ENOUGH or run.poll() is not None)
         assert self.state(of)["outcome"] == "running"
         self.running[victim].kill()
-        run.kill()  # nobody waits for its sources to come back, nor goes on without a daemon
-        run.communicate(timeout=60)
+        return run
 
     def state(self, name: str) -> dict[str, Any]:
         return Client(config=load_config(self.running[name].home, {})).syncs()[0]
@@ -211,9 +217,10 @@ def test_chain_when_a_node_is_killed_in_any_run_then_it_goes_on_and_arrives(chai
     chain.kill_in_run("server", of="mirror")
     chain.start("server", *SLOW)
     assert chain.sync("mirror")["fetched_bytes"] < SIZE
-    chain.kill_in_run("mirror", of="developer")
+    run = chain.killed_in_run("mirror", of="developer")
     chain.start("mirror")
-    chain.sync("developer")
+    out, errors = run.communicate(timeout=90)
+    assert run.returncode == 0, out + errors  # one run, which met the node that was back
     assert chain.is_right()
     for node in chain.running.values():
         assert node.run("verify").code == 0

@@ -16,6 +16,7 @@ from mirrornode.errors import CidMismatch, MirrorError, PathRefused, StoreError
 from mirrornode.events import GetProgress
 from mirrornode.sources.ports import Source
 from mirrornode.store.catalog import Catalog
+from mirrornode.transfer import score
 from mirrornode.transfer.journal import Journal
 from mirrornode.transfer.outputs import OutputFile, lay_out
 from mirrornode.transfer.session import TICK_S, Offer, Outcome, TransferSession
@@ -139,6 +140,27 @@ async def test_source_when_it_fails_for_a_while_then_asked_again(job: Job, scrip
         outcome = await job.run(ScriptedSource("weak", MODEL, script))
     job.check()
     assert outcome.unfinished == ()
+
+
+async def test_source_when_it_is_back_then_its_rest_is_over(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that only being offered as one that is back ends the rest.
+    for name in ("BACKOFF_FIRST_S", "BACKOFF_MAX_S"):
+        monkeypatch.setattr(score, name, 1000.0)
+    source, coming = ScriptedSource("weak", MODEL, "E"), asyncio.Queue[Offer]()
+
+    async def come() -> AsyncIterator[Offer]:
+        while True:
+            yield await coming.get()
+
+    session = job.session()
+    running = asyncio.create_task(session.run(come(), PATIENT_S))
+    coming.put_nowait(Offer(source))
+    await until(lambda: any(one.reason for one in session.sources))
+    coming.put_nowait(Offer(source, is_back=True))
+    await running
+    job.check()
 
 
 @pytest.mark.parametrize(("word", "reason"), [("F", "forbidden"), ("O", "another size")])

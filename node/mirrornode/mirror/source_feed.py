@@ -228,7 +228,7 @@ class SourceFeed:
         peer = self._peers[found.peer_id] = _Peer(source, found)
         self._loader.add_source(source)
         if self._manifest is not None:
-            self._offer_peer(peer, self._manifest)
+            self._offer_peer(peer, self._manifest, is_back=known is not None)
 
     def _add_block_peer(self, peer_id: str) -> None:
         if self._blocks_of is None:
@@ -244,12 +244,12 @@ class SourceFeed:
         if source.source_id not in self._loader.bad_sources:
             self._offers.put_nowait(Offer(source))
 
-    def _offer_peer(self, peer: _Peer, manifest: Manifest) -> None:
+    def _offer_peer(self, peer: _Peer, manifest: Manifest, *, is_back: bool = False) -> None:
         peer.have = HaveMap(manifest)
         peer.have.take([self._target], peer.found.ticket.holdings, self._files)
         # Whoever sent a wrong block of the structure is not asked for the content either.
         if peer.source.source_id not in self._loader.bad_sources:
-            self._offers.put_nowait(Offer(peer.source, peer.have.available))
+            self._offers.put_nowait(Offer(peer.source, peer.have.available, is_back=is_back))
         self._peers_changed.set()
 
     def _renew(self, peer_id: str) -> Ticket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +85,19 @@ async def run_target(
         return
     node = target.node or request.from_node
     upstream = await reach(ports.upstream, node) if node else None
+    async with upstream.kept() if upstream is not None else nullcontext():
+        await _run_from(ports, request, upstream, report, recording, emit)
+
+
+async def _run_from(
+    ports: SyncPorts,
+    request: SyncRequest,
+    upstream: Upstream | None,
+    report: SyncReport,
+    recording: Recording,
+    emit: Emit,
+) -> None:
+    target = request.target
     if target.hub is not None:
         work = HubSync(
             ports.hub,

@@ -9,12 +9,20 @@ checked by hash, as from anybody.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mirrornode.errors import HubNotFound, RemoteProtocolError, SourceGone, SourceTooSlow
+from mirrornode.errors import (
+    HubNotFound,
+    MirrorError,
+    RemoteProtocolError,
+    SourceGone,
+    SourceTooSlow,
+)
 from mirrornode.mirror.peer_ports import RequestPort
 from mirrornode.routing.find import split_peer
 from mirrornode.store.hub_records import NODE_PREFIX
@@ -27,8 +35,12 @@ if TYPE_CHECKING:
     from mirrornode.store.catalog import Catalog
     from mirrornode.wire.hub import Repo
 
+log = logging.getLogger(__name__)
+
 DIAL_S = 15.0
 ANSWER_S = 30.0
+REDIAL_S = 1.0  # between two looks whether the node is still connected
+MAX_REDIAL_S = 8.0  # the same while it cannot be reached
 
 
 class SwarmPort(RequestPort, Protocol):
@@ -58,11 +70,51 @@ class UpstreamPorts:
 class Upstream:
     """A node that is followed, connected; made by `reach`."""
 
-    def __init__(self, ports: UpstreamPorts, peer_id: str, addresses: Sequence[str]) -> None:
+    def __init__(
+        self, ports: UpstreamPorts, peer_id: str, addresses: Sequence[str], url: str = ""
+    ) -> None:
         self._ports = ports
+        self._url = url  # of its gateway, if that is how it is named
         self.peer_id = peer_id
         self.addresses = tuple(addresses)  # multiaddrs with /p2p/
         self._last: tuple[Repo, str, HeardWord] | None = None  # by commit
+
+    @asynccontextmanager
+    async def kept(self, look_s: float = REDIAL_S) -> AsyncIterator[None]:
+        """Connect to the node again whenever it is gone, for the length of the block.
+
+        Nobody else may know where it is: one that restarts in mid-transfer is met again, and gives
+        a new ticket, as soon as it is back.
+
+        Args:
+            look_s: Between two looks whether it is connected.
+        """
+        keeping = asyncio.create_task(self._keep(look_s))
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _keep(self, look_s: float) -> None:
+        pause_s = look_s
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                # Returns at once while it is connected.
+                await self._ports.swarm.dial(self.peer_id, self.addresses, timeout_s=DIAL_S)
+                pause_s = look_s
+            except MirrorError as exc:
+                log.info("followed node not reached again reason=%s", exc)
+                pause_s = min(MAX_REDIAL_S, 2 * pause_s)
+                with suppress(MirrorError):
+                    await self._look_where_it_is()
+
+    async def _look_where_it_is(self) -> None:
+        if self._url:
+            card = await asyncio.to_thread(self._ports.fetch_card, self._url)
+            if card.peer_id == self.peer_id:
+                self.addresses = card.addresses
 
     async def pins(self) -> list[PinnedThere]:
         """Return what the node keeps pinned, as far as it tells.
@@ -170,4 +222,4 @@ async def reach(ports: UpstreamPorts, node: str) -> Upstream:
         raise SourceGone(
             f"the node to follow cannot be reached at {node}: {exc}", source_id=f"peer:{peer_id}"
         ) from exc
-    return Upstream(ports, peer_id, addresses)
+    return Upstream(ports, peer_id, addresses, "" if node.startswith("/") else node)

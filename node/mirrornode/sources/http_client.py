@@ -42,6 +42,10 @@ MAX_INTERIM = 8  # answers such as 103 Early Hints before the real one
 SENT_LESS = "sent less than it said"
 
 
+class WrongCertificate(SourceRefused):
+    """Another server answers where a peer was: this one restarted, or the peer went elsewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a connection goes.
@@ -342,7 +346,7 @@ class HttpConnection:
         """Meet a peer; nothing is sent before its certificate is the one of its ticket."""
         stream = TlsStream(sock, _pinned_context(), self._connect_timeout_s)
         if hashlib.sha256(stream.certificate()).digest() != self.endpoint.pin:
-            raise SourceRefused(
+            raise WrongCertificate(
                 "has another certificate than its ticket names", source_id=self._source_id
             )
         return stream

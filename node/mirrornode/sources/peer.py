@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from mirrornode.content.block import MAX_BLOCK_BYTES
 from mirrornode.errors import MirrorError, SourceError, SourceGone, SourceRefused
 from mirrornode.sources.batch_reader import BatchReader
-from mirrornode.sources.http_client import Endpoint, HttpConnection
+from mirrornode.sources.http_client import Endpoint, HttpConnection, WrongCertificate
 from mirrornode.sources.refusal import refusal
 from mirrornode.sources.run_reader import RunReader
 from mirrornode.wire import batch
@@ -141,14 +141,14 @@ class PeerSource:
                 self._hosts.remove(host)
                 self._hosts.insert(0, host)
 
-    def renew(self, refused: Ticket) -> None:
-        """Replace a ticket that was refused, once for all lanes that were refused together.
+    def renew(self, refused: Ticket, refusal: SourceRefused) -> None:
+        """Replace a ticket that does not do, once for all lanes that were refused together.
 
         Raises:
-            SourceError: The peer gives no other.
+            SourceError: The peer gives no other; `refusal` when it cannot be asked for one.
         """
         if self._renew is None:
-            raise SourceRefused("no longer takes its ticket", source_id=self.source_id, status=401)
+            raise refusal
         with self._renewing:
             if self._ticket is not refused:
                 return
@@ -251,14 +251,17 @@ class PeerLane:
         return self._with_ticket(ask)
 
     def _with_ticket(self, ask: Callable[[HttpConnection, Mapping[str, str]], T]) -> T:
-        """Ask over the connection; once more with a new ticket when this one has expired."""
+        """Ask over the connection; once more with a new ticket when this one does not do."""
         ticket = self._source.ticket
         try:
             return ask(self._connect(ticket), _headers(ticket))
+        except WrongCertificate as exc:
+            # The peer may have come back elsewhere, and another node listens where it was.
+            self._source.renew(ticket, exc)
         except SourceRefused as exc:
             if exc.status != 401:
                 raise
-        self._source.renew(ticket)
+            self._source.renew(ticket, exc)
         ticket = self._source.ticket
         return ask(self._connect(ticket), _headers(ticket))
 

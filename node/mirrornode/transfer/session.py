@@ -48,6 +48,7 @@ class Offer:
     available: bytearray | None = None
     reads_from_start: bool = False  # far servers may ignore ranges: begin with the first leaf
     may_grow: bool = True  # what `available` lacks may come: the source is fetching, too
+    is_back: bool = False  # it was away, and answers again: its rest after failures is over
     spares_others: bool = False  # the sources offered after it wait until it has brought all it has
 
     @property
@@ -184,6 +185,8 @@ class TransferSession:
                     self.board.set_available(
                         source_id, offer.available, may_grow=offer.may_get_more
                     )
+                    if offer.is_back:
+                        self.board.revive(source_id)
                 if state != "failed":
                     continue
             self._sources[source_id] = source
