@@ -11,6 +11,8 @@ from mirrornode.store.catalog import CATALOG_NAME, Catalog, open_catalog
 from mirrornode.store.database import Database
 from mirrornode.store.forgetting import MAX_REVISIONS
 from mirrornode.store.hub_records import KeptAnswer
+from mirrornode.store.records import MirrorUse
+from mirrornode.store.sync import SyncState
 from mirrornode.wire.hub import HubFile, Repo
 
 ORCHID, HERON = Repo("model", "acme/orchid"), Repo("model", "acme/heron")
@@ -141,3 +143,39 @@ def test_names_when_more_than_memory_should_hold_then_the_oldest_go_but_for_pinn
     database.close()
     assert left == [("model:acme/orchid", bytes.fromhex(COMMIT)), *rows[5:]]
     assert files == 1
+
+
+def test_syncs_when_no_requests_are_kept_then_written_only_while_they_are_pinned(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    target, other = "hf:acme/orchid", "hf:acme/heron"
+    with open_catalog(home, keeps_requests=False) as catalog:
+        catalog.put_sync_state(SyncState(target, outcome="ok", ok_at=5.0))
+        catalog.put_sync_state(SyncState(other, outcome="failed"))
+        assert len(catalog.sync_states()) == 2
+        assert not is_written(home, b"orchid", b"heron")
+        pin = catalog.pin_hub(ORCHID, COMMIT, "", f"sync:{target}")
+        assert is_written(home, b"orchid")
+    with open_catalog(home, keeps_requests=False) as catalog:
+        assert [(one.target, one.ok_at) for one in catalog.sync_states()] == [(target, 5.0)]
+        catalog.put_sync_state(SyncState(target, outcome="failed", ok_at=6.0))
+    with open_catalog(home, keeps_requests=False) as catalog:
+        assert [(one.outcome, one.ok_at) for one in catalog.sync_states()] == [("failed", 6.0)]
+        catalog.unpin(pin.target, pin.name)
+    assert not is_written(home, b"orchid")
+    with open_catalog(home, keeps_requests=False) as catalog:
+        assert catalog.sync_states() == []
+
+
+def test_mirrors_when_no_requests_are_kept_then_how_they_did_is_in_memory(tmp_path: Path) -> None:
+    home, name = tmp_path / "home", "http://magpie.example/"
+    use = MirrorUse(name, 1.0, 5, 1.0, None, "ok")
+    with open_catalog(home) as catalog:
+        catalog.note_mirror_uses([use])
+    assert is_written(home, b"magpie")
+    with open_catalog(home, keeps_requests=False) as catalog:
+        assert catalog.mirror_uses([name]) == {name: []}
+        catalog.note_mirror_uses([use])
+        assert catalog.mirror_uses([name]) == {name: [use]}
+        assert not is_written(home, b"magpie")

@@ -16,6 +16,7 @@ import pytest
 
 from mirrornode.content.cid import Cid
 from mirrornode.wire.peer_id import peer_id_to_bytes
+from support.http_files import file_server
 from support.hub_origin import ALICE, BOB, Blob, StandInHub, running_hub
 from support.nodes import Nodes, RunningNode, nodes_in
 from support.waiting import until_sync
@@ -171,6 +172,32 @@ def test_home_when_clients_asked_all_day_then_nothing_tells_who_or_what(
     assert hub.file_bytes_sent("zebra.bin") == sent_before
     assert again.stop() == 0
     assert found_in(again.home, words) == []
+
+
+def test_home_when_its_owner_asked_by_hand_then_nothing_is_left_but_what_is_kept(
+    nodes: Nodes, hub: StandInHub, tmp_path: Path
+) -> None:
+    node = private_node(nodes, hub)
+    with file_server({}) as server:
+        mirror = f"{server.url}/magpie/"
+        assert node.run("mirrors", mirror).code == 0
+        absent = Cid(1, 0x55, b"\x12\x20" + hashlib.sha256(b"absent").digest())
+        tried = node.run("get", str(absent), "-o", tmp_path / "none", "--mirror", mirror,
+                         "--timeout", "0.5")  # fmt: skip
+        assert tried.code == 10, tried.stderr
+    for arguments in (("sync", "hf:acme/orchid"), ("unpin", "hf:acme/orchid")):
+        done = node.run(*arguments)
+        assert done.code == 0, done.stderr
+    assert node.run("sync", "hf:acme/nowhere").code != 0
+    assert len(node.run("sync", "--list", "--json").stdout.splitlines()) == 2  # until it ends
+    metrics = ask(node, "/metrics")[1]
+    words = {word: word.encode() for word in ASKED}
+    words |= {"absent": str(absent).encode(), "absent, binary": absent.multihash,
+              "mirror": server.url.encode()}  # fmt: skip
+    log = node.log.read_bytes()
+    assert [word for word, written in words.items() if written in metrics + log] == []
+    assert node.stop() == 0
+    assert found_in(node.home, words) == []
 
 
 def test_home_when_requests_are_kept_no_longer_then_the_old_ones_are_gone(

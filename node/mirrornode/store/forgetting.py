@@ -1,12 +1,14 @@
 """What a catalog that keeps no requests holds in memory only: names of the Hub, grants, names.
 
 Clients ask for repos, and the catalog would remember each: who may see it, its refs, its trees,
-what an origin said to a token; and names of IPNS. Here those tables are temporary, in memory, and
+what an origin said to a token; names of IPNS; how a mirror did that was named once; what was synced
+by hand. Here those tables are temporary, in memory, and
 hide the tables of the same names in the file, so that no SQL elsewhere has to know. They are seen
 by one connection only.
 
 What a pin names is no request: those rows are in the file, too, as GC must know them after a
-restart. The rest of what the file held is deleted and its pages are overwritten.
+restart, and a sync how its last run went. The rest of what the file held is deleted and its pages
+are overwritten.
 """
 
 from __future__ import annotations
@@ -26,8 +28,16 @@ FORGOTTEN: Final = (
     "hub_grants",
     "hub_answers",
     "known_names",
+    "mirror_uses",
+    "sync_states",
 )
-_WATCHED: Final = ("main.pins", "temp.hub_repos", "temp.hub_refs", "temp.hub_revisions")
+_WATCHED: Final = (
+    "main.pins",
+    "temp.hub_repos",
+    "temp.hub_refs",
+    "temp.hub_revisions",
+    "temp.sync_states",
+)
 
 _PIN_OF_COMMIT = """EXISTS (SELECT 1 FROM main.pins WHERE pins.kind = 'hub'
     AND pins.repo = {table}.repo AND pins.commit_id = {table}.commit_id)"""
@@ -36,6 +46,9 @@ _IS_PINNED: Final = {
     "hub_repos": "repo IN (SELECT repo FROM main.pins WHERE kind = 'hub')",
     "hub_refs": _PIN_OF_COMMIT.format(table="hub_refs"),
     "hub_revisions": _PIN_OF_COMMIT.format(table="hub_revisions"),
+    # As `mirror.sync_target` names the pins of a target.
+    "sync_states": """EXISTS (SELECT 1 FROM main.pins
+        WHERE pins.owner = '' AND pins.name = 'sync:' || sync_states.target)""",
 }
 # Memory is not a disk: of each table the rows that came last stay, beside those that are pinned.
 MAX_REVISIONS: Final = 2000  # with their lists of files
@@ -102,7 +115,7 @@ def keep_pinned(connection: sqlite3.Connection) -> None:
                     SELECT {order} FROM temp.{table} ORDER BY {order} DESC LIMIT 1 OFFSET ?)""",
                 (most,),
             )
-    for table in ("hub_repos", "hub_refs"):
+    for table in ("hub_repos", "hub_refs", "sync_states"):
         connection.execute(
             f"""INSERT OR REPLACE INTO main.{table}
                 SELECT * FROM temp.{table} WHERE {_IS_PINNED[table]}
@@ -128,7 +141,7 @@ def overwrite_freed(connection: sqlite3.Connection) -> None:
 
 
 def _drop_unpinned(connection: sqlite3.Connection) -> None:
-    for table in ("hub_grants", "hub_answers", "known_names"):
+    for table in ("hub_grants", "hub_answers", "known_names", "mirror_uses"):
         connection.execute(f"DELETE FROM main.{table}")
     for table, is_pinned in _IS_PINNED.items():  # a revision's files go with it, by foreign key
         connection.execute(f"DELETE FROM main.{table} WHERE NOT {is_pinned}")
