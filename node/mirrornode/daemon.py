@@ -44,7 +44,7 @@ from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.alerts import Alerts, alert_records, open_alerts
 from mirrornode.mirror.bitswap import open_bitswap
 from mirrornode.mirror.fingerprint import fingerprint_files
-from mirrornode.mirror.get import GetPorts
+from mirrornode.mirror.get_request import GetPorts
 from mirrornode.mirror.hub.access import HubAccess
 from mirrornode.mirror.hub.cache_layout import looks_like_cache
 from mirrornode.mirror.hub.client_env import hub_cache

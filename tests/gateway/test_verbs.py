@@ -13,7 +13,7 @@ from mirrornode.config import Config, MirrorConfig
 from mirrornode.errors import TargetError
 from mirrornode.events import AddProgress, Event
 from mirrornode.gateway.verbs import add, get_request, verify
-from mirrornode.mirror.get import GetRequest
+from mirrornode.mirror.get_request import GetRequest
 from mirrornode.mirror.in_thread import in_thread
 from mirrornode.store.catalog import open_catalog
 

@@ -15,7 +15,8 @@ from mirrornode.content.recipe import UNIXFS_V1_2025, Recipe, recipe_from
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.add import AddRequest, add_paths
 from mirrornode.mirror.bitswap import open_bitswap
-from mirrornode.mirror.get import GetPorts, GetRequest, get
+from mirrornode.mirror.get import get
+from mirrornode.mirror.get_request import GetPorts, GetRequest
 from mirrornode.routing.find import Finder, SwarmPort
 from mirrornode.store.catalog import Catalog, open_catalog
 from mirrornode.swarm.identity import Identity

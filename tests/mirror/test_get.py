@@ -26,7 +26,8 @@ from mirrornode.errors import (
     TargetError,
 )
 from mirrornode.events import Event, GetProgress, Got, Note
-from mirrornode.mirror.get import GetRequest, get
+from mirrornode.mirror.get import get
+from mirrornode.mirror.get_request import GetRequest
 from mirrornode.routing.kad.node import ProviderRecord
 from mirrornode.wire.ticket import PROTOCOL, Holding, Ticket, decode_request, encode_ticket
 from support.http_files import file_server

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import cast
 
 from mirrornode.content.cid import Cid
-from mirrornode.mirror.get import GetRequest, get
+from mirrornode.mirror.get import get
+from mirrornode.mirror.get_request import GetRequest
 from mirrornode.mirror.hub.parts import HubParts
 from mirrornode.mirror.keep_pins import Pinning, PinRequest
 from support.kept_files import GB, KeptHome, assert_consistent

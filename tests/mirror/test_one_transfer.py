@@ -15,7 +15,8 @@ import pytest
 from mirrornode.content.recipe import Recipe
 from mirrornode.errors import TargetError
 from mirrornode.events import Event, GetProgress, Got, Note
-from mirrornode.mirror.get import GetRequest, get
+from mirrornode.mirror.get import get
+from mirrornode.mirror.get_request import GetRequest
 from mirrornode.mirror.shared_get import SharedGets
 from support.paced_server import PacedServer, paced_server
 from support.room import Peer, Room

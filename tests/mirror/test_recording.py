@@ -24,7 +24,8 @@ from mirrornode.errors import (
     TargetError,
 )
 from mirrornode.events import GetProgress, SourceState
-from mirrornode.mirror.get import GetRequest, get
+from mirrornode.mirror.get import get
+from mirrornode.mirror.get_request import GetRequest
 from mirrornode.mirror.recording import Recorder, open_recorder
 from mirrornode.store.catalog import open_catalog
 from mirrornode.store.history_records import Download, SourceUse

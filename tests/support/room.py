@@ -11,7 +11,7 @@ from typing import cast
 from mirrornode.content.recipe import Recipe
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.add import AddRequest, add_paths
-from mirrornode.mirror.get import GetPorts
+from mirrornode.mirror.get_request import GetPorts
 from mirrornode.mirror.recording import Recorder
 from mirrornode.mirror.shelf import Shelf
 from mirrornode.routing.find import Finder, SwarmPort

@@ -20,7 +20,8 @@ from mirrornode.gateway import car_verbs, history_verbs, hub_verbs
 from mirrornode.gateway.fields import field, texts
 from mirrornode.gateway.name_verbs import NameVerbs
 from mirrornode.mirror.add import AddRequest, add_paths
-from mirrornode.mirror.get import GetPorts, GetRequest, get
+from mirrornode.mirror.get import get
+from mirrornode.mirror.get_request import GetPorts, GetRequest
 from mirrornode.mirror.hub.cache_layout import looks_like_cache
 from mirrornode.mirror.import_car import ImportPorts
 from mirrornode.mirror.in_thread import in_thread

@@ -35,7 +35,7 @@ from mirrornode.store.records import MirrorUse
 if TYPE_CHECKING:
     from mirrornode.config import Config
     from mirrornode.mirror.alerts_delivery import Told
-    from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.get_request import GetPorts
     from mirrornode.sources.origins import Origins
     from mirrornode.store.catalog import Catalog
     from mirrornode.store.history_records import SourceUse

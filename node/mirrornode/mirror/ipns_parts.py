@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirrornode.errors import TargetError
 from mirrornode.events import Event, Got, Note
-from mirrornode.mirror.get import GetPorts, GetRequest, get
+from mirrornode.mirror.get import get
 from mirrornode.mirror.ipns import NameResolver
 from mirrornode.mirror.ipns_publish import NamePublisher, Published, PublishRequest
 from mirrornode.mirror.name_keys import NameKeys, key_path
@@ -20,6 +20,7 @@ from mirrornode.sources.router_names import NameRouter
 from mirrornode.wire.ipns_path import parse_name_target
 
 if TYPE_CHECKING:
+    from mirrornode.mirror.get_request import GetPorts, GetRequest
     from mirrornode.mirror.ipns import ValuePort
     from mirrornode.store.catalog import Catalog
     from mirrornode.swarm.identity import Identity

@@ -19,7 +19,7 @@ from mirrornode.wire import keep
 
 if TYPE_CHECKING:
     from mirrornode.config import StorageConfig
-    from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.get_request import GetPorts
     from mirrornode.mirror.hub.parts import HubParts
     from mirrornode.store.catalog import Catalog
     from mirrornode.swarm.node import Swarm

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from mirrornode.errors import TargetError
 from mirrornode.events import Event, Note
-from mirrornode.mirror.get import GetRequest, get
+from mirrornode.mirror.get import get
+from mirrornode.mirror.get_request import GetRequest
 from mirrornode.mirror.hub.get import HubGetRequest, get_hub
 from mirrornode.mirror.target import parse_target
 from mirrornode.store.home import MODELS_NAME
@@ -25,7 +26,7 @@ from mirrornode.wire.hub import DEFAULT_REVISION, is_commit, is_hub_target, pars
 
 if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
-    from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.get_request import GetPorts
     from mirrornode.mirror.hub.parts import HubParts
     from mirrornode.store.catalog import Catalog
 

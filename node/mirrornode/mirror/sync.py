@@ -34,7 +34,7 @@ from mirrornode.wire import pinset
 
 if TYPE_CHECKING:
     from mirrornode.config import Config
-    from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.get_request import GetPorts
     from mirrornode.mirror.hub.parts import HubParts
     from mirrornode.mirror.sync_target import SyncTarget
     from mirrornode.swarm.node import Swarm

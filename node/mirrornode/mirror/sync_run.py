@@ -15,7 +15,8 @@ from mirrornode.content.recipe import UNIXFS_V1_2025
 from mirrornode.errors import Incomplete, MirrorError
 from mirrornode.events import Event, Note
 from mirrornode.mirror.add import AddRequest, add_paths
-from mirrornode.mirror.get import GetRequest, get
+from mirrornode.mirror.get import get
+from mirrornode.mirror.get_request import GetRequest
 from mirrornode.mirror.in_thread import in_thread
 from mirrornode.mirror.keep_pins import size_here
 from mirrornode.mirror.scan import Skipped, scan
@@ -26,7 +27,7 @@ from mirrornode.store.home import MODELS_NAME
 from mirrornode.wire.hub import is_hub_target, parse_hub_target
 
 if TYPE_CHECKING:
-    from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.get_request import GetPorts
     from mirrornode.mirror.hub.parts import HubParts
     from mirrornode.mirror.recording import Recording
     from mirrornode.mirror.sync_target import SyncTarget

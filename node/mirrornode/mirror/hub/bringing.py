@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from mirrornode.content.cid import Cid
     from mirrornode.events import GetProgress, SourceState
     from mirrornode.mirror.claims import Claim
-    from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.get_request import GetPorts
     from mirrornode.mirror.recording import Recording
     from mirrornode.routing.find import Found
     from mirrornode.sources.hub_origin import HubFileSource

@@ -46,7 +46,7 @@ from mirrornode.wire.hub import HubTarget
 
 if TYPE_CHECKING:
     from mirrornode.events import GetProgress
-    from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.get_request import GetPorts
     from mirrornode.mirror.hub.named import Named
     from mirrornode.mirror.recording import Recording
     from mirrornode.sources.hub_origin import HubFileSource, Origins

@@ -36,7 +36,7 @@ from mirrornode.transfer.worker import WRONG_BYTES
 from mirrornode.wire.hub import new_git_blob_sha1
 
 if TYPE_CHECKING:
-    from mirrornode.mirror.get import GetPorts
+    from mirrornode.mirror.get_request import GetPorts
     from mirrornode.mirror.recording import Recording
     from mirrornode.sources.hub_origin import HubFileSource
     from mirrornode.wire.hub import HubFile
