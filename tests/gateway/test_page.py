@@ -15,7 +15,7 @@ import pytest
 from mirrornode.errors import NoProviders
 from mirrornode.gateway import page_feed
 from mirrornode.gateway.access import COOKIE
-from mirrornode.gateway.page import FILES
+from mirrornode.gateway.page import FILES, SCRIPTS
 from support.page_scene import COMMIT, MODEL, SECRET, TOKEN, Scene, arriving, scene
 from support.waiting import until
 
@@ -89,12 +89,20 @@ async def test_page_is_served_with_a_strict_policy(client: aiohttp.ClientSession
         assert again.status == 304
 
 
+async def scripts_of(client: aiohttp.ClientSession) -> str:
+    """Return all scripts of the page, each of which the page or another one loads."""
+    texts = {name: await (await client.get(f"/ui/{name}")).text() for name in SCRIPTS}
+    loaded = set(re.findall(r'from "\./([\w.]+)";', "".join(texts.values()))) | {"page.js"}
+    assert loaded == set(SCRIPTS)
+    return "".join(texts.values())
+
+
 async def test_page_has_nothing_inline_and_loads_nothing_from_elsewhere(
     client: aiohttp.ClientSession,
 ) -> None:
     html = await (await client.get("/ui/")).text()
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?! src=)", html)
-    script = await (await client.get("/ui/page.js")).text()
+    script = await scripts_of(client)
     assert not re.search(r"innerHTML\s*=|insertAdjacentHTML|document\.write|\beval\(", script)
     sheet = await (await client.get("/ui/page.css")).text()
     for text in (html, script, sheet):
@@ -106,7 +114,7 @@ async def test_words_of_the_page_are_all_there_in_both_languages(
     client: aiohttp.ClientSession,
 ) -> None:
     html = await (await client.get("/ui/")).text()
-    script = await (await client.get("/ui/page.js")).text()
+    script = await scripts_of(client)
     english, chinese = re.findall(r"^  (?:en|zh): \{\n(.*?)^  \},$", script, re.M | re.S)
     words = [set(re.findall(r"(?:^    |, )(\w+): \"", text, re.M)) for text in (english, chinese)]
     assert words[0] == words[1]

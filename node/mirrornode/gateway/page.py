@@ -57,10 +57,22 @@ HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+SCRIPTS: Final = (
+    "page.js",
+    "words.js",
+    "drawing.js",
+    "seen.js",
+    "acting.js",
+    "figures.js",
+    "traffic.js",
+    "map.js",
+    "shared.js",
+    "upkeep.js",
+)
 FILES: Final = {
     "": ("index.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
-    "page.js": ("page.js", "text/javascript; charset=utf-8"),
+    **{name: (name, "text/javascript; charset=utf-8") for name in SCRIPTS},
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
