@@ -5,6 +5,7 @@ asyncio is imported here only when a program runs.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +54,22 @@ def run_until_signal(program: Program, *, drains: bool = False) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
+    _calm_collector()
     with service_log():
         asyncio.run(run())
     if signal.SIGINT in signals:
         raise Interrupted("stopped; start it again with the same command")
+
+
+def _calm_collector() -> None:
+    """Let Python look for garbage cycles less often, and never among what was imported.
+
+    A folder of ten thousand files makes hundreds of thousands of objects that stay: looking through
+    them all again and again took a tenth of the processor time of such a `get`.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def ready_writer(*, as_json: bool) -> Ready:

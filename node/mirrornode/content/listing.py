@@ -43,9 +43,15 @@ def walk_directory(root: Cid, limits: WalkLimits = DEFAULT_LIMITS) -> Walk[list[
     return (yield from list_directory(block, Ledger(limits)))
 
 
-def list_directory(block: Block, ledger: Ledger) -> Walk[list[DirEntry]]:
-    """Return the entries of the directory whose root block is at hand; as `walk_directory`."""
-    node, message = read_directory_node(block, ledger.limits)
+def list_directory(
+    block: Block, ledger: Ledger, read: tuple[Node, UnixFs] | None = None
+) -> Walk[list[DirEntry]]:
+    """Return the entries of the directory whose root block is at hand; as `walk_directory`.
+
+    Args:
+        read: The block as a directory's node, where that is known already.
+    """
+    node, message = read or read_directory_node(block, ledger.limits)
     ledger.count_nodes(1)
     if message.kind is Kind.DIRECTORY:
         ledger.count_entries(len(node.links))

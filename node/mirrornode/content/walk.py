@@ -142,9 +142,9 @@ def _visit(cid: Cid, tsize_bytes: int, maps: dict[Cid, FileMap], ledger: Ledger)
             return map_raw_file(cid, tsize_bytes, None)
     (block,) = yield from load([cid], ledger.limits)
     if cid.codec == DAG_PB:
-        _, message = read_node(block, ledger.limits)
+        node, message = read_node(block, ledger.limits)
         if message.kind in (Kind.DIRECTORY, Kind.HAMT_SHARD):
-            return (yield from list_directory(block, ledger))
+            return (yield from list_directory(block, ledger, (node, message)))
         if message.kind is Kind.SYMLINK:
             return _Symlink(check_symlink(message.data or b""))
         if message.kind is Kind.METADATA:
