@@ -87,6 +87,7 @@ class TransferSession:
         check_whole: Callable[[OutputFile], None],
         on_finished: Callable[[Sequence[OutputFile]], None],
         in_order: bool = False,
+        is_followed: bool = False,
         own_id: str = "",
         hopeless_s: float = HOPELESS_S,
         retry_every_s: float = RETRY_EVERY_S,
@@ -102,6 +103,8 @@ class TransferSession:
                 asked for.
             on_finished: Called in a thread with files that just got their final names.
             in_order: For a reader who waits for the first byte that is missing.
+            is_followed: Somebody goes through the bytes from the start as they come, without
+                haste: the first source begins there, and not just anywhere.
             own_id: The source ID under which other takers know this node; see `Plan`.
             retry_every_s: Pause between two tries of a source that was given up.
             pace: How fast all lanes together may receive; None = no limit.
@@ -122,7 +125,7 @@ class TransferSession:
         self._failure: MirrorError | None = None
         self._files_done = 0
         self._rate = Rate()
-        self._cursor = random.Random().randrange(max(1, manifest.leaves))
+        self._cursor = 0 if is_followed else random.Random().randrange(max(1, manifest.leaves))
 
     @property
     def rate_bytes_per_s(self) -> float:
@@ -235,8 +238,8 @@ class TransferSession:
             return 0
         leaves = max(1, self.manifest.leaves)
         # The golden ratio puts each next start into the widest gap between the earlier ones.
-        self._cursor = int(self._cursor + 0.618 * leaves) % leaves
-        return self._cursor
+        cursor, self._cursor = self._cursor, int(self._cursor + 0.618 * leaves) % leaves
+        return cursor
 
     def _fail_locally(self, failure: MirrorError) -> None:
         self._failure = self._failure or failure

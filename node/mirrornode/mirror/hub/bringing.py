@@ -395,6 +395,7 @@ class Bringing:
             check_whole=check_whole,
             on_finished=lambda _: None,
             in_order=self._is_read,
+            is_followed=True,
             own_id=f"peer:{self._ports.finder.peer_id}",
             hopeless_s=hopeless_s,
             pace=self._ports.pace,
