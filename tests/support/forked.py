@@ -37,7 +37,6 @@ PRELOADED = (
     "mirrornode.client",
     "mirrornode.daemon",
     "mirrornode.swarm.island",
-    "pydantic",  # typer's, as soon as it reads an option
 )
 MAX_MESSAGE_BYTES = 1 << 17
 STARTED = "started"
