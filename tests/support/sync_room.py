@@ -11,7 +11,6 @@ from typing import cast
 from mirrornode.config import HubConfig, SyncConfig
 from mirrornode.events import Event, Note
 from mirrornode.mirror.hub.peer_words import PeerWords
-from mirrornode.mirror.peer_ports import PeersPort
 from mirrornode.mirror.sync import Syncing, SyncOrder
 from mirrornode.mirror.sync_jobs import read_jobs
 from mirrornode.mirror.sync_pinset import PinsetAnswers
@@ -19,6 +18,7 @@ from mirrornode.mirror.sync_report import SyncReport
 from mirrornode.mirror.sync_run import SyncPorts
 from mirrornode.mirror.sync_upstream import SwarmPort, UpstreamPorts
 from mirrornode.store.catalog import Catalog
+from mirrornode.swarm.peer_ports import PeersPort
 from mirrornode.wire import hub_peer, pinset
 from mirrornode.wire.pinset import NodeCard
 from support.hub_origin import StandInHub

@@ -24,8 +24,8 @@ from mirrornode.wire import keep
 from mirrornode.wire.keep import KeepAnswer, KeepRequest
 
 if TYPE_CHECKING:
-    from mirrornode.mirror.peer_ports import PeersPort
     from mirrornode.store.catalog import Catalog
+    from mirrornode.swarm.peer_ports import PeersPort
 
 log = logging.getLogger(__name__)
 

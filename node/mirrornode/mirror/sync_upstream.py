@@ -23,9 +23,9 @@ from mirrornode.errors import (
     SourceGone,
     SourceTooSlow,
 )
-from mirrornode.mirror.peer_ports import RequestPort
 from mirrornode.routing.find import split_peer
 from mirrornode.store.hub_records import NODE_PREFIX
+from mirrornode.swarm.peer_ports import RequestPort
 from mirrornode.wire import pinset
 from mirrornode.wire.hub import is_commit
 from mirrornode.wire.pinset import MAX_PINS, NodeCard, PinnedThere

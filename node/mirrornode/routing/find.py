@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mirrornode.errors import MirrorError, TargetError
+from mirrornode.swarm.peer_ports import RequestPort
 from mirrornode.wire import ticket as tickets
 from mirrornode.wire.multiaddr import ip_of
 
@@ -42,7 +43,7 @@ GATEWAY_AFTER_S = 2.0  # a provider's gateway is used when no ticket has come by
 ASK_BACK_S = 0.5  # between two questions to a peer that asks us for the same
 
 
-class SwarmPort(Protocol):
+class SwarmPort(RequestPort, Protocol):
     """What finding needs of the swarm."""
 
     @property
@@ -53,15 +54,6 @@ class SwarmPort(Protocol):
     async def dial(
         self, peer_id: str, addresses: Sequence[str], *, timeout_s: float = 10
     ) -> None: ...
-    async def request(
-        self,
-        peer_id: str,
-        protocol: str,
-        payload: bytes,
-        *,
-        timeout_s: float = 10,
-        max_response_bytes: int = 4 << 20,
-    ) -> bytes: ...
 
 
 class DhtPort(Protocol):

@@ -26,8 +26,8 @@ from mirrornode.wire.hub_peer import EtagHolding, EtagQuestion, NameQuestion, Pe
 
 if TYPE_CHECKING:
     from mirrornode.config import HubConfig
-    from mirrornode.mirror.peer_ports import PeersPort
     from mirrornode.store.catalog import Catalog
+    from mirrornode.swarm.peer_ports import PeersPort
     from mirrornode.wire.hub import Repo
 
 log = logging.getLogger(__name__)
