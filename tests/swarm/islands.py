@@ -102,6 +102,7 @@ class RawPeer:
     reading: trio.CancelScope
     writing: trio.CancelScope
     written: trio.Event
+    ended: trio.Event
 
     async def take_over_writing(self) -> NoisePipe:
         """Stop what writes for the multiplexer and return what may now be written to."""
@@ -136,12 +137,19 @@ async def raw_peer_of(address: TcpAddress, peer_id: str) -> AsyncIterator[RawPee
     mux = await Upgrader(identity, Liveness()).outbound(tcp, peer_id)
     accept, accepted = trio.open_memory_channel[MuxedStream](100)
     peer = RawPeer(
-        identity.peer_id, mux, accepted, trio.CancelScope(), trio.CancelScope(), trio.Event()
+        identity.peer_id,
+        mux,
+        accepted,
+        trio.CancelScope(),
+        trio.CancelScope(),
+        written=trio.Event(),
+        ended=trio.Event(),
     )
 
     async def read() -> None:
         with peer.reading:
             await mux.run_reader(accept.send_nowait)
+            peer.ended.set()
 
     async def write() -> None:
         with peer.writing:

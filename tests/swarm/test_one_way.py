@@ -167,7 +167,7 @@ async def test_peer_that_floods_streams_is_dropped_and_another_is_served() -> No
         with contextlib.suppress(IOException):
             for number in range(MAX_INBOUND_STREAMS + MAX_REFUSED_STREAMS + 1):
                 await pipe.write(HEADER.pack(0, WINDOW_UPDATE, SYN, 1001 + 2 * number, 0))
-        await peer.mux.ended.wait()
+        await peer.ended.wait()
         assert island.counters["flood of streams"] == 1
         stream = await other.opened(BLOCKS)
         await stream.write_frame(b"fine")

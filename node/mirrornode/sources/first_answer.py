@@ -26,28 +26,32 @@ def first_answer(asks: Sequence[Callable[[], _T | None]], late_s: float) -> _T |
     said: SimpleQueue[tuple[int, _T | None, BaseException | None]] = SimpleQueue()
     running: set[int] = set()
     refusals: dict[int, BaseException] = {}
-    begun = 0
-    while begun < len(asks) or running:
-        if begun < len(asks):
-            running.add(begun)
+    waiting = enumerate(asks)
+
+    def begin_next() -> bool:
+        for index, ask in waiting:
+            running.add(index)
             threading.Thread(
-                target=_ask, args=(begun, asks[begun], said), name="first-answer", daemon=True
+                target=_ask, args=(index, ask, said), name="first-answer", daemon=True
             ).start()
-            begun += 1
-        is_heard = False
-        while running and not (is_heard and begun < len(asks)):
-            try:
-                index, answer, refusal = said.get(timeout=late_s if begun < len(asks) else None)
-            except Empty:
-                break
-            is_heard = True
-            running.discard(index)
-            if answer is not None:
-                return answer
-            if refusal is not None:
-                refusals[index] = refusal
-            if refusals and min(refusals) < min(running, default=len(asks)):
-                raise refusals[min(refusals)]
+            return True
+        return False
+
+    may_be_late = begin_next()
+    while running:
+        try:
+            index, answer, refusal = said.get(timeout=late_s if may_be_late else None)
+        except Empty:
+            may_be_late = begin_next()
+            continue
+        running.discard(index)
+        if answer is not None:
+            return answer
+        if refusal is not None:
+            refusals[index] = refusal
+        if refusals and min(refusals) < min(running, default=len(asks)):
+            raise refusals[min(refusals)]
+        may_be_late = begin_next()
     return None
 
 

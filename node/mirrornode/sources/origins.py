@@ -149,7 +149,7 @@ class Origins:
             return None
 
         asks = [functools.partial(ask, origin) for origin in self.in_order()]
-        found = first_answer(asks, self._late_s) if asks else None
+        found = first_answer(asks, self._late_s)
         if found is None:
             raise OriginAway(self._away_message(reasons))
         return found

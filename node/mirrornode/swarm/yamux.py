@@ -183,18 +183,17 @@ class MuxedConnection:
         self.pipe = pipe
         self.round_trip_s = 0.0
         """Of pings, smoothed; 0 before the first was answered."""
-        self.ended = trio.Event()
+        self._outgoing = Signal()
+        self._room = Signal()
         self._session = Session(
             is_initiator=is_initiator,
             on_stream=lambda stream: self._on_stream(MuxedStream(self, stream)),
             on_pong=self._note_pong,
-            on_outgoing=self._note_outgoing,
+            on_outgoing=self._outgoing.give,
         )
         self._close_socket = close_socket
         self._liveness = liveness
         self._on_stream: Callable[[MuxedStream], None] = MuxedStream.reset
-        self._outgoing = Signal()
-        self._room = Signal()
         self._ping = 0
         self._pinged_at = 0.0
         self._ponged = trio.Event()
@@ -215,7 +214,6 @@ class MuxedConnection:
         if self.is_usable:
             self._session.end()
             self._close_socket()
-            self.ended.set()
             self._outgoing.give()
             self._room.give()
 
@@ -301,6 +299,3 @@ class MuxedConnection:
             now_s = trio.current_time() - self._pinged_at
             self.round_trip_s = (self.round_trip_s + now_s) / 2 if self.round_trip_s else now_s
             self._ponged.set()
-
-    def _note_outgoing(self) -> None:
-        self._outgoing.give()

@@ -243,7 +243,7 @@ class Session:
     def put(
         self, kind: int, flags: int, stream_id: int, value: int, body: Buffer | None = None
     ) -> None:
-        """Queue a frame; who makes us queue more than `MAX_OUTGOING_BYTES` is cut off."""
+        """Queue a frame."""
         if self.is_over:
             return
         self.outgoing.append(HEADER.pack(0, kind, flags, stream_id, value))
