@@ -183,18 +183,26 @@ class Keeper:
 
     def _free_leftovers(self, leftovers: Sequence[Leftover], done: Collected) -> None:
         for left in leftovers:
-            if not done.is_dry_run:
-                if left.transfer is not None:
-                    self._catalog.close_transfer(left.transfer.root, left.transfer.out)
-                with self._active.temp_pins.guarding() as is_held:
-                    if is_held(os.fspath(left.path).removesuffix(".part")):
-                        continue
-                    if not self._to_trash(left.path, left.inode):
-                        continue
-            done.leftover_files += 1
-            done.leftover_bytes += left.size_bytes
+            if done.is_dry_run or self._free_leftover(left):
+                done.leftover_files += 1
+                done.leftover_bytes += left.size_bytes
         if not done.is_dry_run:
             _empty(self._trash)
+
+    def _free_leftover(self, left: Leftover) -> bool:
+        """Move away what was left, unless somebody went on with it since we looked.
+
+        All of it is guarded, for once with a transaction: it is rare, and nobody may begin a
+        transfer between the end of the old one's record and that of its bytes.
+        """
+        with self._active.temp_pins.guarding() as is_held:
+            if is_held(os.fspath(left.path).removesuffix(".part")):
+                return False
+            if self._catalog.is_recorded(left.path):
+                return False  # finished, and let go already
+            if left.transfer is not None:
+                self._catalog.close_transfer(left.transfer.root, left.transfer.out)
+            return self._to_trash(left.path, left.inode)
 
     def _free_models(self, survey: Survey, done: Collected) -> set[bytes]:
         """Free models until the excess is gone; return the multihashes of their trees."""
