@@ -14,8 +14,10 @@ from support.nodes import Nodes, run
 from support.paced_server import paced_server
 
 MIB = 1 << 20
-MAX_TWICE = 0.05
-RATE = 16e6  # bytes a second: some 10 ms of it are lost at a kill
+# What the source sent and the killed process had not yet read from its sockets is lost: some 10 ms
+# of the rate, more when other work kept that process waiting. Starting anew loses 5 times as much.
+MAX_LOST_BYTES = 2 * MIB
+RATE = 16e6  # bytes a second
 MakeFile = Callable[[str, int], Path]
 
 
@@ -46,7 +48,7 @@ def test_get_when_killed_at_any_moment_then_right_and_next_to_nothing_comes_twic
     assert filecmp.cmp(model, tmp_path / "out.bin", shallow=False)
     assert fate.kills >= 7
     print(f"killed {fate.kills} times, fetched twice {fate.twice(size):.2%}")  # noqa: T201  # the figure is the point
-    assert fate.twice(size) <= MAX_TWICE
+    assert fate.sent_bytes - size <= fate.kills * MAX_LOST_BYTES
     assert not list(tmp_path.glob("out.bin.part*"))
 
 
@@ -72,4 +74,5 @@ def test_get_when_its_daemon_is_killed_then_the_command_goes_on_and_so_does_the_
     assert fate.last.code == 0, fate.last.stderr
     assert filecmp.cmp(model, tmp_path / "out.bin", shallow=False)
     print(f"killed {fate.kills} daemons, fetched twice {fate.twice(size):.2%}")  # noqa: T201  # the figure is the point
-    assert fate.twice(size) <= MAX_TWICE
+    both = 2 * fate.kills  # the daemon, and the command that goes on after it
+    assert fate.sent_bytes - size <= both * MAX_LOST_BYTES
