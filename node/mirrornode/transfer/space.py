@@ -12,7 +12,7 @@ import psutil
 from mirrornode.errors import DiskFull
 
 SMALL_BYTES = 256 * 1024  # written in one go: reserving it first would only cost a call
-WINDOW_BYTES = 32 << 20
+WINDOW_BYTES = 2 << 20  # other writers of the file wait while the kernel touches its pages
 SPARE_BYTES = 16 << 20  # room left on the file system for the catalog and everyone else
 
 
