@@ -15,10 +15,12 @@ import pytest
 from mirrornode.content.cid import Cid
 from mirrornode.gateway.certificate import FILE_NAME, load_or_create_certificate
 from mirrornode.gateway.peer_plane import TicketOffice
+from mirrornode.sources.http_client import Endpoint, HttpConnection
 from mirrornode.sources.peer import PeerSource
+from mirrornode.sources.sealed_stream import SealedStream
 from mirrornode.store.catalog import open_catalog
 from mirrornode.transfer.pacing import Uploads
-from mirrornode.wire import batch
+from mirrornode.wire import batch, sealed
 from mirrornode.wire.ticket import (
     BEARER_LIFE_S,
     HAVE_PATH,
@@ -26,7 +28,7 @@ from mirrornode.wire.ticket import (
     decode_ticket,
     encode_request,
 )
-from support.models import folder_of, model_of
+from support.models import LEAF, folder_of, model_of
 from support.planes import Shared, open_plane, shelf_of
 from support.shared_files import SMALL_CHUNKS, record
 
@@ -71,6 +73,82 @@ async def test_plane_speaks_tls_1_3_only(shared: Shared, tmp_path: Path) -> None
                 await http.get(url, ssl=old)
             async with http.get(url, ssl=trusting()) as answer:
                 assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Upgrade": sealed.PROTOCOL}, 400),
+        ({"Upgrade": sealed.PROTOCOL, sealed.SECRET_HEADER: "A" * 44}, 400),
+        ({"Upgrade": "h2c", sealed.SECRET_HEADER: sealed.encode_secret(bytes(32))}, 426),
+        ({}, 426),
+    ],
+)
+async def test_plane_when_asked_to_seal_as_nobody_should_then_refused_and_tls_goes_on(
+    shared: Shared, tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    async with open_plane(shelf_of(shared.catalog), tmp_path / "plane") as plane:
+        bearer = {"Authorization": f"Bearer {(await plane.ticket()).bearer}"}
+        base = f"https://127.0.0.1:{plane.port}"
+        async with aiohttp.ClientSession() as http:
+            async with http.get(base + sealed.PATH, headers=headers, ssl=trusting()) as answer:
+                assert answer.status == 401
+            all_headers = headers | bearer
+            async with http.get(base + sealed.PATH, headers=all_headers, ssl=trusting()) as answer:
+                assert answer.status == status
+            url = f"{base}/ipfs/{shared.model.root}"
+            async with http.get(url, headers=bearer, ssl=trusting()) as answer:
+                assert await answer.read() == shared.model.data
+
+
+async def test_plane_when_it_is_plain_then_nothing_can_be_sealed(
+    shared: Shared, tmp_path: Path
+) -> None:
+    async with open_plane(shelf_of(shared.catalog), tmp_path / "plane", plain=True) as plane:
+        headers = {
+            "Authorization": f"Bearer {(await plane.ticket()).bearer}",
+            "Upgrade": sealed.PROTOCOL,
+            sealed.SECRET_HEADER: sealed.encode_secret(bytes(32)),
+        }
+        url = f"http://127.0.0.1:{plane.port}{sealed.PATH}"
+        async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
+            assert answer.status == 404
+
+
+async def test_sealed_connection_answers_all_that_tls_did(shared: Shared, tmp_path: Path) -> None:
+    """Files, heads, batches, have-maps and errors, one after the other on one connection."""
+    async with open_plane(shelf_of(shared.catalog), tmp_path / "plane") as plane:
+        ticket = await plane.ticket()
+        endpoint = Endpoint("https", "127.0.0.1", plane.port, pin=ticket.cert_sha256)
+        bearer = {"Authorization": f"Bearer {ticket.bearer}"}
+        model = shared.model
+        leaves = [model.file.map.leaf_cid(number) for number in range(3)]
+
+        def ask() -> None:
+            connection = HttpConnection(endpoint, "peer:test")
+            statuses = []
+            for target, method, body in (
+                (f"/ipfs/{model.root}", "GET", b""),
+                (f"/ipfs/{model.root}", "HEAD", b""),
+                ("/nothing", "GET", b""),
+                (sealed.PATH, "GET", b""),  # it is sealed already
+                (batch.PATH, "POST", batch.encode_request(leaves)),
+                (HAVE_PATH, "POST", encode_request([model.root])),
+            ):
+                answer = connection.request(target, bearer, method=method, body=body)
+                assert isinstance(connection._stream, SealedStream)
+                content = connection.read_all(1 << 22)
+                statuses.append(answer.status)
+                if target.startswith("/ipfs/"):
+                    assert content == (model.data if method == "GET" else b"")
+                if target == batch.PATH:
+                    assert model.data[:LEAF] in content
+                if target == HAVE_PATH:
+                    assert str(model.root).encode() in content
+            assert statuses == [200, 200, 404, 404, 200, 200]
+            connection.abort()
+
+        await asyncio.to_thread(ask)
 
 
 async def test_ticket_tells_address_certificate_and_holdings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from mirrornode.errors import SourceError, SourceGone, SourceRefused, SourceTooS
 from mirrornode.gateway.certificate import PlaneCertificate, load_or_create_certificate
 from mirrornode.sources.http_client import MAX_INTERIM, READ_TIMEOUT_S, Endpoint, HttpConnection
 from mirrornode.sources.socket_stream import SocketStream
+from mirrornode.wire import sealed
 from support.raw_server import Visit, raw_server
 
 SHORT_S = 0.1
@@ -304,6 +306,107 @@ def test_pin_is_checked_again_when_the_server_closed_the_connection(
         with pytest.raises(SourceRefused):
             body_of(connection)
         assert len(server.requests) == 1
+
+
+BEARER = {"Authorization": "Bearer x"}
+
+
+def test_seal_when_the_peer_knows_none_then_asked_once_and_tls_goes_on(
+    certificate: PlaneCertificate,
+) -> None:
+    def without_seal(visit: Visit) -> None:
+        while head := visit.head():
+            is_asked = head.startswith(f"GET {sealed.PATH} ")
+            visit.answer(b"" if is_asked else b"hello", status="404 No" if is_asked else "200 OK")
+
+    with raw_server(without_seal, context=certificate.context) as server:
+        connection = pinned(server.port, certificate.sha256)
+        for _ in range(3):
+            connection.request("/", BEARER)
+            assert connection.read_all(100) == b"hello"
+        asked = [head.split(" ")[1] for head in server.requests]
+        assert asked == [sealed.PATH, "/", "/", "/"]
+        assert server.connections == 1
+        connection.abort()
+
+
+def test_seal_when_the_peer_closes_over_it_then_connected_anew_without(
+    certificate: PlaneCertificate,
+) -> None:
+    def closing(visit: Visit) -> None:
+        if visit.head().startswith(f"GET {sealed.PATH} "):
+            visit.answer(b"no", status="400 No", headers="Connection: close\r\n")
+            return
+        visit.answer(b"hello")
+
+    with raw_server(closing, context=certificate.context) as server:
+        connection = pinned(server.port, certificate.sha256)
+        connection.request("/", BEARER)
+        assert connection.read_all(100) == b"hello"
+        assert server.connections == 2
+        connection.abort()
+
+
+@pytest.mark.parametrize(
+    "agreement",
+    [
+        "\r\n",  # no secret
+        f"{sealed.SECRET_HEADER}: none\r\n\r\n",
+        # Something follows under TLS that nobody asked for.
+        f"{sealed.SECRET_HEADER}: {sealed.encode_secret(bytes(32))}\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    ],
+)
+def test_seal_when_what_the_peer_agrees_to_is_none_then_source_gone(
+    certificate: PlaneCertificate, agreement: str
+) -> None:
+    def odd(visit: Visit) -> None:
+        visit.head()
+        visit.send(f"HTTP/1.1 101 Switching Protocols\r\n{agreement}".encode())
+        visit.hang()
+
+    with raw_server(odd, context=certificate.context) as server:
+        connection = pinned(server.port, certificate.sha256)
+        with pytest.raises(SourceGone):
+            connection.request("/", BEARER)
+        assert not connection.is_open
+
+
+def test_seal_when_what_follows_is_not_sealed_then_source_gone(
+    certificate: PlaneCertificate,
+) -> None:
+    secret = sealed.encode_secret(bytes(32))
+
+    def unsealed(visit: Visit) -> None:
+        visit.head()
+        visit.send(
+            f"HTTP/1.1 101 Switching Protocols\r\n{sealed.SECRET_HEADER}: {secret}\r\n\r\n".encode()
+        )
+        assert isinstance(visit.sock, ssl.SSLSocket)
+        with socket.socket(fileno=visit.sock.detach()) as plain:
+            plain.settimeout(10)
+            request = plain.recv(65536)
+            assert b"GET / " not in request
+            assert b"Bearer" not in request
+            plain.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+    with raw_server(unsealed, context=certificate.context) as server:
+        connection = pinned(server.port, certificate.sha256)
+        with pytest.raises(SourceGone, match="frame"):
+            connection.request("/", BEARER)
+
+
+def test_seal_when_there_is_no_bearer_or_no_pin_then_not_asked_for(
+    certificate: PlaneCertificate,
+) -> None:
+    with raw_server(hello, context=certificate.context) as secure, raw_server(hello) as plain:
+        connection = pinned(secure.port, certificate.sha256)
+        assert body_of(connection) == b"hello"
+        other = connect(plain.port)
+        other.request("/", BEARER)
+        assert other.read_all(100) == b"hello"
+        assert len(secure.requests) == len(plain.requests) == 1
+        connection.abort()
+        other.abort()
 
 
 def test_web_when_certificate_is_self_signed_then_refused(certificate: PlaneCertificate) -> None:

@@ -39,7 +39,7 @@ def serve(
             "--peer-plane",
             metavar="ADDR:PORT|plain",
             help="Where other nodes fetch from us (default 0.0.0.0:4102, TLS). "
-            "'plain' turns TLS off: twice the speed, content is still verified, "
+            "'plain' turns encryption off: a third faster, content is still verified, "
             "but the network can see it. Repeatable.",
             show_default=False,
         ),

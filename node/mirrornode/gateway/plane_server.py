@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import ssl
 import threading
@@ -38,8 +39,9 @@ from mirrornode.gateway.answers import (
 from mirrornode.gateway.door import RETRY_AFTER_S, Door
 from mirrornode.gateway.listeners import tune_for_lan
 from mirrornode.mirror.shelf import OpenFile
+from mirrornode.sources.sealed_stream import SealedStream
 from mirrornode.transfer.limit import SMALL_BYTES
-from mirrornode.wire import batch
+from mirrornode.wire import batch, sealed
 from mirrornode.wire import ticket as tickets
 from mirrornode.wire.ranges import RangeNotSatisfiable, content_range, parse_range
 
@@ -177,12 +179,15 @@ class _Request(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         super().finish()
-        if isinstance(self.request, ssl.SSLSocket):
+        if self._plane.context is not None:
             self.request.close()
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         if not self._is_admitted():
+            return
+        if parts.path == sealed.PATH and isinstance(self.request, ssl.SSLSocket):
+            self._seal()
             return
         with self._plane.door.fetching(self._peer):
             self._answer_get(parts)
@@ -221,6 +226,32 @@ class _Request(BaseHTTPRequestHandler):
                 self._send(refusal(404, "there is nothing under this path"))
         except RemoteProtocolError as exc:
             self._send(refusal(400, str(exc)))
+
+    def _seal(self) -> None:
+        """Leave TLS for sealed frames, if that is what is asked for."""
+        if self.headers.get("Upgrade", "").strip() != sealed.PROTOCOL:
+            self._send(refusal(426, f"ask with Upgrade: {sealed.PROTOCOL}"))
+            return
+        try:
+            theirs = sealed.decode_secret(self.headers.get(sealed.SECRET_HEADER, ""))
+        except RemoteProtocolError as exc:
+            self._send(refusal(400, str(exc)))
+            return
+        ours = secrets.token_bytes(sealed.SECRET_BYTES)
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", sealed.PROTOCOL)
+        self.send_header(sealed.SECRET_HEADER, sealed.encode_secret(ours))
+        self.end_headers()
+        to_us, to_them = sealed.derive_keys(theirs, ours)
+        # The same socket without its TLS; nothing of TLS is sent any more, not even a goodbye.
+        sock = socket.socket(fileno=self.request.detach())
+        sock.settimeout(self.timeout)
+        stream = SealedStream(sock, sealed.Sealer(to_them), sealed.Opener(to_us))
+        self.rfile.close()
+        self.request = self.connection = stream
+        self.rfile, self.wfile = stream.makefile("rb"), stream.writer()
+        self.close_connection = False
 
     def _send_batch(self, cids: list[Cid]) -> None:
         self.send_response(200)

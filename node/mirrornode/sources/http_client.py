@@ -20,10 +20,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirrornode.errors import SourceGone, SourceRefused, SourceTooSlow
+from mirrornode.errors import RemoteProtocolError, SourceGone, SourceRefused, SourceTooSlow
 from mirrornode.sources.dialing import Dial, DialBrokenOff, Resolve, look_up
 from mirrornode.sources.proxy import Proxy, login_refused, open_tunnel, proxy_for
 from mirrornode.sources.round_trip import round_trip_s
+from mirrornode.sources.sealing import ask_to_seal
 from mirrornode.sources.socket_stream import SocketStream
 from mirrornode.sources.tls_stream import TlsStream
 from mirrornode.sources.web_tls import web_context, why_refused
@@ -96,6 +97,7 @@ class HttpConnection:
         self._stream: SocketStream | None = None
         self._user = threading.get_ident()
         self._received_before = 0
+        self._may_seal = bool(endpoint.pin)
         self.pace: Pace | None = None  # of bodies that are read into a caller's buffer
 
     @property
@@ -268,6 +270,9 @@ class HttpConnection:
             if not self.is_open:
                 self._close()
                 self._connect(aborts)
+            authorization = headers.get("Authorization", "")
+            if authorization and self._may_seal and isinstance(self._stream, TlsStream):
+                self._seal(self._stream, authorization, aborts)
             connection, stream, proxy = self._connection, self._stream, self._proxy
             assert connection is not None
             assert stream is not None
@@ -351,6 +356,23 @@ class HttpConnection:
             )
         return stream
 
+    def _seal(self, tls: TlsStream, authorization: str, aborts: int) -> None:
+        """Leave TLS for sealed frames, with a peer that knows them."""
+        connection = self._connection
+        assert connection is not None
+        tls.deadline = time.monotonic() + HEAD_TIMEOUT_S
+        self._response, stream = ask_to_seal(connection, tls, authorization)
+        tls.deadline = None
+        if stream is not None:
+            self._response = None
+            self._stream = connection.sock = stream
+            return
+        # Refused for now, by a bearer that has ended or a node that is ending: ask again later.
+        self._may_seal = self._response.status in (401, 503)
+        self.finish()
+        if not self.is_open:
+            self._connect(aborts)
+
     def _take(self, sock: socket.socket, aborts: int) -> None:
         """Make `sock` the one that `abort` shuts down, unless it has come already."""
         with self._lock:
@@ -380,6 +402,9 @@ class HttpConnection:
         except (SourceGone, SourceRefused, SourceTooSlow):
             self._close()
             raise
+        except RemoteProtocolError as exc:
+            self._close()
+            raise self._gone(f"sent {exc}") from exc
         except ssl.SSLCertVerificationError as exc:
             self._close()
             raise SourceRefused(why_refused(exc), source_id=self._source_id) from exc
@@ -400,7 +425,7 @@ class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         super().begin()
         for _ in range(MAX_INTERIM):
-            if not 100 <= self.status < 200:
+            if self.status == 101 or not 100 <= self.status < 200:
                 return
             self.headers = None  # type: ignore[assignment]  # so says the base: not begun yet
             super().begin()

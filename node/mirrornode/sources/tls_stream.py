@@ -51,6 +51,16 @@ class TlsStream(SocketStream):
         """Return the other side's certificate, DER."""
         return self._tls.getpeercert(binary_form=True) or b""
 
+    def leave(self) -> socket.socket:
+        """Return the socket, to go on without TLS; the stream is of no use afterwards.
+
+        Raises:
+            ConnectionAbortedError: Something has come already that was not asked for.
+        """
+        if self._incoming.pending or self._tls.pending():
+            raise ConnectionAbortedError("sent more than its answer")
+        return self._sock
+
     def read_into(self, view: memoryview) -> int:
         """Fill `view` with what is there, waiting for the first byte; 0 at the end."""
         filled, read = 0, self._tls.read

@@ -21,6 +21,7 @@ from mirrornode.events import GetProgress
 from mirrornode.mirror.hub.get import get_hub
 from mirrornode.mirror.hub.placing import is_same_file
 from mirrornode.mirror.hub.small_file import hub_cid
+from mirrornode.store.stamps import FileStamp
 from mirrornode.wire.hub import Repo
 from support.hub_origin import ALICE, BOB, Blob, StandInHub, running_hub
 from support.hub_parts import (
@@ -101,11 +102,11 @@ async def test_cache_when_a_client_has_fetched_it_then_hashed_and_not_fetched(
 ) -> None:
     async with hub_node(Room(tmp_path), "one", hub) as node:
         write_cache(node.cache, repo)
-        before = blob_of(node.cache, repo, BIG).stat()
+        before = FileStamp.of(blob_of(node.cache, repo, BIG))
         got = await get_hub(node.parts, node.request(REPO), node.emit)
         assert hub.requests("/resolve/") == []
         assert got.bytes_by_source == {}
-        assert blob_of(node.cache, repo, BIG).stat() == before
+        assert FileStamp.of(blob_of(node.cache, repo, BIG)) == before
 
 
 async def test_cache_when_a_blob_is_damaged_then_replaced(
