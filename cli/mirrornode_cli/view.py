@@ -65,12 +65,11 @@ class GetView:
         if latest is None or not latest.total_bytes:
             phase = _PHASES.get(latest.phase, latest.phase) if latest else "starting"
             return f"get {self._target}: {phase}"
+        numbers = _numbers(latest.done_bytes, latest.total_bytes, self._meter, now_s)
+        if latest.done_bytes >= latest.total_bytes:
+            return f"get {self._target}: {numbers}"  # nobody is asked for anything any more
         working = sum(source.state == "active" for source in latest.sources)
-        return (
-            f"get {self._target}: "
-            f"{_numbers(latest.done_bytes, latest.total_bytes, self._meter, now_s)}"
-            f", from {count_text(working, 'source')}"
-        )
+        return f"get {self._target}: {numbers}, from {count_text(working, 'source')}"
 
 
 class AddView:

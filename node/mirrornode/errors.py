@@ -31,6 +31,7 @@
     ├── HubRefusal           the Hub, or we in its stead, said no: status and X-Error-Code
     │   └── HubNotFound          no such repo, revision or file
     ├── OriginAway           no configured origin can be asked, and what is known here is not enough
+    │   └── NotKnownHere         the repo or revision is not known at all, or not to this user
     ├── AccessRefused        policy, token or licence says no
     │   └── LicenceRefused
     ├── Incomplete           some files of a folder are missing
@@ -287,6 +288,10 @@ class OriginAway(MirrorError):
     """No configured origin can be asked now, and what is known here does not answer it."""
 
     transient = True
+
+
+class NotKnownHere(OriginAway):
+    """No origin can be asked, and the repo or revision is not known here, or not to this user."""
 
 
 class Incomplete(MirrorError):

@@ -100,6 +100,11 @@ def test_get_plain_when_running_then_one_line_with_working_sources() -> None:
     assert view.plain(1.0) == "get x: 10.0% of 1.00 GB, 100 MB/s, 0:09 left, from 1 source"
 
 
+def test_get_plain_when_nothing_is_left_then_no_word_of_sources() -> None:
+    view = _after(GetView("x"), _progress(0), _progress(1_000_000_000))
+    assert view.plain(1.0) == "get x: 100% of 1.00 GB, 1.00 GB/s, 0:00 left"
+
+
 def test_add_lines_when_running_then_path_and_bar() -> None:
     view = _after(
         AddView("add"),

@@ -81,12 +81,32 @@ def test_refuse_when_the_origin_asks_to_wait_then_clients_are_told() -> None:
     assert refuse(errors.SourceRefused("busy", status=429)).headers["Retry-After"] == "1"
 
 
+CLIENT = "unknown/None; hf_hub/2.4.0; python/3.11.7; torch/2.13.0"
+COMMAND = "huggingface-cli/1.33.0; hf_hub/1.33.0; python/3.12.1; agent/x"
+LIBRARY = f"{CLIENT}; transformers/4.57.1; session_id/0a1b"
+
+
 def test_refuse_when_the_origin_is_away_then_only_a_snapshot_hears_a_code() -> None:
     away = errors.OriginAway("hub.example cannot be reached")
     assert refuse(away, kind="revision").headers["X-Error-Code"] == "RepoNotFound"
     for kind in ("resolve", "model-info", "tree"):
-        assert "X-Error-Code" not in refuse(away, kind=kind).headers
+        assert "X-Error-Code" not in refuse(away, kind=kind, agent=CLIENT).headers
         assert "cannot be reached" in refuse(away, kind=kind).headers["X-HF-Warning"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "is_told"),
+    [(CLIENT, True), (COMMAND, True), (LIBRARY, False), ("diffusers/0.36; hf_hub/1.0", False),
+     ("curl/8.5", False), ("", False)],
+)  # fmt: skip
+def test_refuse_when_a_repo_is_unheard_of_then_the_client_but_no_library_is_told(
+    agent: str, is_told: bool
+) -> None:
+    unheard_of = errors.NotKnownHere("org/x is not known here and hub.example cannot be asked")
+    answer = refuse(unheard_of, kind="resolve", agent=agent)
+    assert answer.status == (404 if is_told else 504)
+    assert answer.headers.get("X-Error-Code") == ("RepoNotFound" if is_told else None)
+    assert "cannot be asked" in answer.headers["X-Error-Message"]
 
 
 def test_refuse_when_this_machine_fails_then_its_paths_stay_here() -> None:

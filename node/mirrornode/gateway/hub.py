@@ -106,7 +106,7 @@ class HubEndpoint:
                 return await self._files.answer(asked)
             return await self._api.answer(asked)
         except MirrorError as exc:
-            return refuse(exc, kind=kind)
+            return refuse(exc, kind=kind, agent=request.headers.get("User-Agent", ""))
         except TimeoutError:
             message = f"no answer within {self._answer_timeout_s:g} s; it is still being looked for"
             return refusal(504, message)

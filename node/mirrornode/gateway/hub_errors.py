@@ -65,20 +65,29 @@ ANSWERS: Mapping[type[MirrorError], tuple[int, str]] = {
     # These bring their own; what stands here is for one that came without.
     errors.HubRefusal: (403, GATED_REPO),
     errors.HubNotFound: (404, REPO_NOT_FOUND),
-    # Never 404: that the repo does not exist is not known.
+    # Not 404: that the repo does not exist is not known. `refuse` has the one exception.
     errors.OriginAway: (504, ""),
+    errors.NotKnownHere: (504, ""),
     errors.Incomplete: (502, ""),
     errors.DaemonGone: (500, ""),
 }
 
+# What the client tells of itself when nobody else does, in 0.24 to 2.4.
+_OWN_AGENTS = frozenset(
+    {
+        "unknown", "huggingface-cli", "hf", "hf_hub", "python", "torch", "tensorflow", "fastai",
+        "fastcore", "agent", "origin",
+    }
+)  # fmt: skip
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 
-def refuse(exc: MirrorError, *, kind: str = "") -> web.Response:
+def refuse(exc: MirrorError, *, kind: str = "", agent: str = "") -> web.Response:
     """Return the answer to a request that ended in an error.
 
     Args:
         kind: Of the request, as in `wire.hub.HubRequest`.
+        agent: The client's `User-Agent`.
     """
     status, code = _listed(exc)
     message = str(exc)
@@ -98,11 +107,13 @@ def refuse(exc: MirrorError, *, kind: str = "") -> web.Response:
     elif isinstance(exc, errors.OriginAway):
         # Newer clients show this, and would else show only their guess.
         headers["X-HF-Warning"] = f"origin away; {header_text(str(exc))}"
-        if kind == "revision":
-            # Asked at the start of every snapshot. With a code clients give the reason instead of
-            # blaming the connection, and look into their own cache first all the same. Not for
-            # single files: transformers would take a missing optional one for a missing model.
+        # With a code clients give the reason instead of blaming the connection, and look into their
+        # own cache first all the same.
+        if kind == "revision":  # asked at the start of every snapshot
             code = REPO_NOT_FOUND
+        elif kind == "resolve" and isinstance(exc, errors.NotKnownHere) and is_client_alone(agent):
+            # Not 504: 0.36 tries that again for half a minute and then looks at no code.
+            status, code = 404, REPO_NOT_FOUND
     if status == 401 and not code and BAD_TOKEN in message:
         message = BAD_TOKEN
     if exc.blame is Blame.LOCAL:
@@ -110,6 +121,16 @@ def refuse(exc: MirrorError, *, kind: str = "") -> web.Response:
         log.error("hub request failed kind=%s reason=%s", kind, exc)
         message = f"this node failed ({type(exc).__name__}); its log says more"
     return refusal(status, message, code=code, headers=headers)
+
+
+def is_client_alone(agent: str) -> bool:
+    """Tell whether the Hub's client acts for itself, not for a library such as transformers.
+
+    Libraries ask for files that a model need not have, and would take a repo that is not found for
+    no model at all, although all that it needs lies in the client's own cache.
+    """
+    names = {part.strip().partition("/")[0] for part in agent.split(";")}
+    return "hf_hub" in names and names <= _OWN_AGENTS
 
 
 def refusal(

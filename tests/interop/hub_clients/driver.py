@@ -141,6 +141,8 @@ def steps(cache: Path, tokens: Mapping[str, str]) -> Mapping[str, Callable[[], o
         "no file": lambda: one(MODEL, "none.json"),
         "no folder": lambda: listed(f"{MODEL}/none"),
         "later: new repo": lambda: snapshot("org/unheard-of"),
+        "later: file of a new repo": lambda: one("org/unheard-of", "config.json"),
+        "later: file in the own cache": lambda: one("org/elsewhere", "config.json"),
         "upload": lambda: api.upload_file(
             path_or_fileobj=b"x", path_in_repo="x", repo_id=MODEL, token=alice
         ),

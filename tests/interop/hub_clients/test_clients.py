@@ -82,7 +82,9 @@ async def test_every_step_when_through_the_node_then_as_at_the_hub(
 ) -> None:
     with running_hub() as hub:
         furnish(hub)
+        hub.add_model("org/elsewhere", {"config.json": b"{}"})
         direct = await run_steps(client, hub.url, tmp_path / "direct")
+        own = await run_steps(client, hub.url, tmp_path, ["later: file in the own cache"])
         hub.log.clear()
         async with node_over(hub, nodes) as recording:
             results = await run_steps(client, recording.url, tmp_path / "through")
@@ -101,10 +103,13 @@ async def test_every_step_when_through_the_node_then_as_at_the_hub(
             hub.stop()
             offline = await run_steps(client, recording.url, tmp_path / "offline", OFFLINE)
             assert outcome(offline) == {name: expected[name] for name in OFFLINE}
-            stopped = await run_steps(client, recording.url, tmp_path, ["later: new repo"])
-    unknown = stopped["later: new repo"]
-    assert unknown["raised"] == "RepositoryNotFoundError"
-    assert "cannot be asked" in unknown["message"]
+            unknown = ("later: new repo", "later: file of a new repo")
+            stopped = await run_steps(client, recording.url, tmp_path, (*unknown, *own))
+    # The node has never heard of that repo either, and the client has what it needs.
+    assert {name: stopped[name]["got"] for name in own} == {name: own[name]["got"] for name in own}
+    for name in unknown:
+        assert stopped[name]["raised"] == "RepositoryNotFoundError"
+        assert "cannot be asked" in stopped[name]["message"]
 
 
 async def test_command_when_it_downloads_then_all_files(

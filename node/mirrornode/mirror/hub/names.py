@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mirrornode.errors import (
     HubRefusal,
     MirrorError,
+    NotKnownHere,
     OriginAway,
     RemoteProtocolError,
     SourceError,
@@ -102,8 +103,8 @@ class HubNames:
 
         Raises:
             HubNotFound, HubRefusal: As the Hub says it to this token, with its status and code.
-            OriginAway: No origin answers within `PATIENCE_S`, and what is known here is not enough
-                or not for this token.
+            NotKnownHere: No origin answers within `PATIENCE_S`, and nothing is known here that
+                may be told to this token.
         """
         digest = token_digest(token)
         known = await asyncio.to_thread(self._fresh, repo, revision, digest)
@@ -274,7 +275,7 @@ class HubNames:
         known = word if word is not None else found
         if known is not None:
             return known.named(repo, self._warning(repo, revision, known, reason))
-        raise OriginAway(
+        raise NotKnownHere(
             f"{repo}@{revision} is not known here, or not to this user, and {self._origin_names()} "
             f"cannot be asked ({reason}); it is served again once the origin answers"
         )
