@@ -96,6 +96,11 @@ async def test_plane_when_asked_to_seal_as_nobody_should_then_refused_and_tls_go
             all_headers = headers | bearer
             async with http.get(base + sealed.PATH, headers=all_headers, ssl=trusting()) as answer:
                 assert answer.status == status
+            async with http.post(base + sealed.PATH, headers=all_headers, ssl=trusting()) as answer:
+                assert answer.status == 404
+            async with http.head(base + sealed.PATH, headers=all_headers, ssl=trusting()) as answer:
+                assert answer.status == 426
+                assert answer.headers["Upgrade"] == sealed.PROTOCOL
             url = f"{base}/ipfs/{shared.model.root}"
             async with http.get(url, headers=bearer, ssl=trusting()) as answer:
                 assert await answer.read() == shared.model.data

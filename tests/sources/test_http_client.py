@@ -15,6 +15,7 @@ import pytest
 from mirrornode.errors import SourceError, SourceGone, SourceRefused, SourceTooSlow
 from mirrornode.gateway.certificate import PlaneCertificate, load_or_create_certificate
 from mirrornode.sources.http_client import MAX_INTERIM, READ_TIMEOUT_S, Endpoint, HttpConnection
+from mirrornode.sources.sealed_stream import SealedStream
 from mirrornode.sources.socket_stream import SocketStream
 from mirrornode.wire import sealed
 from support.raw_server import Visit, raw_server
@@ -347,13 +348,18 @@ def test_seal_when_the_peer_closes_over_it_then_connected_anew_without(
         connection.abort()
 
 
+SECRET_LINE = f"{sealed.SECRET_HEADER}: {sealed.encode_secret(bytes(32))}\r\n"
+UPGRADE_LINES = f"Connection: Upgrade\r\nUpgrade: {sealed.PROTOCOL}\r\n"
+
+
 @pytest.mark.parametrize(
     "agreement",
     [
-        "\r\n",  # no secret
-        f"{sealed.SECRET_HEADER}: none\r\n\r\n",
-        # Something follows under TLS that nobody asked for.
-        f"{sealed.SECRET_HEADER}: {sealed.encode_secret(bytes(32))}\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        UPGRADE_LINES,  # no secret
+        f"{UPGRADE_LINES}{sealed.SECRET_HEADER}: none\r\n",
+        SECRET_LINE,
+        f"Upgrade: h2c\r\n{SECRET_LINE}",
+        f"Connection: close\r\nUpgrade: {sealed.PROTOCOL}\r\n{SECRET_LINE}",
     ],
 )
 def test_seal_when_what_the_peer_agrees_to_is_none_then_source_gone(
@@ -361,26 +367,103 @@ def test_seal_when_what_the_peer_agrees_to_is_none_then_source_gone(
 ) -> None:
     def odd(visit: Visit) -> None:
         visit.head()
-        visit.send(f"HTTP/1.1 101 Switching Protocols\r\n{agreement}".encode())
+        visit.send(f"HTTP/1.1 101 Switching Protocols\r\n{agreement}\r\n".encode())
         visit.hang()
 
     with raw_server(odd, context=certificate.context) as server:
         connection = pinned(server.port, certificate.sha256)
-        with pytest.raises(SourceGone):
+        with pytest.raises(SourceGone, match=r"secret|agreement"):
             connection.request("/", BEARER)
         assert not connection.is_open
+
+
+def sealing(visit: Visit) -> SealedStream:
+    """Agree to seal, and read the first request that is."""
+    asked = visit.head()
+    theirs = asked.partition(f"{sealed.SECRET_HEADER}: ")[2].partition("\r\n")[0]
+    lines = UPGRADE_LINES + SECRET_LINE
+    visit.send(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode())
+    assert isinstance(visit.sock, ssl.SSLSocket)
+    plain = socket.socket(fileno=visit.sock.detach())
+    plain.settimeout(10)
+    stream = SealedStream(plain, sealed.decode_secret(theirs), bytes(32), is_asker=False)
+    with stream.makefile("rb") as reader:
+        assert reader.readline() == b"GET / HTTP/1.1\r\n"
+    return stream
+
+
+def test_sealed_answer_when_it_names_no_length_then_source_gone(
+    certificate: PlaneCertificate,
+) -> None:
+    def endless(visit: Visit) -> None:
+        stream = sealing(visit)
+        stream.sendall(b"HTTP/1.1 200 OK\r\n\r\nfirst half")
+        stream.close()
+
+    with raw_server(endless, context=certificate.context) as server:
+        connection = pinned(server.port, certificate.sha256)
+        with pytest.raises(SourceGone, match="names no length"):
+            connection.request("/", BEARER)
+
+
+def test_sealed_answer_when_a_frame_comes_in_crumbs_then_bounded_as_a_whole(
+    certificate: PlaneCertificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirrornode.sources.http_client.ANSWER_TIMEOUT_S", SHORT_S)
+
+    def drip(visit: Visit) -> None:
+        stream = sealing(visit)
+        stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n")
+        stream._sock.sendall((200_016).to_bytes(4, "big"))
+        while not visit.server.stopped.wait(0.01):
+            try:
+                stream._sock.sendall(b"x")
+            except OSError:
+                break
+        stream.close()
+
+    with raw_server(drip, context=certificate.context) as server:
+        connection = pinned(server.port, certificate.sha256)
+        connection.request("/", BEARER)
+        with pytest.raises(SourceTooSlow):
+            connection.read_all(1 << 20)
+
+
+def test_seal_when_refused_for_now_then_the_next_connection_is_sealed(
+    certificate: PlaneCertificate,
+) -> None:
+    body = bytes(300_000)
+
+    def later(visit: Visit) -> None:
+        if visit.number == 1:
+            visit.head()
+            visit.answer(b"", status="503 Later")
+            visit.head()
+            visit.answer(body, headers="Connection: close\r\n")
+            return
+        stream = sealing(visit)
+        stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsealed")
+
+    with raw_server(later, context=certificate.context) as server:
+        connection = pinned(server.port, certificate.sha256)
+        connection.request("/", BEARER)
+        connection.read_into(memoryview(bytearray(len(body))))
+        received = connection.received_bytes
+        assert received > len(body) // 2
+        connection.request("/", BEARER)
+        assert connection.read_all(100) == b"sealed"
+        assert connection.received_bytes >= received
+        assert [head.split(" ")[1] for head in server.requests] == [sealed.PATH, "/", sealed.PATH]
+        connection.abort()
 
 
 def test_seal_when_what_follows_is_not_sealed_then_source_gone(
     certificate: PlaneCertificate,
 ) -> None:
-    secret = sealed.encode_secret(bytes(32))
-
     def unsealed(visit: Visit) -> None:
         visit.head()
-        visit.send(
-            f"HTTP/1.1 101 Switching Protocols\r\n{sealed.SECRET_HEADER}: {secret}\r\n\r\n".encode()
-        )
+        lines = UPGRADE_LINES + SECRET_LINE
+        visit.send(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode())
         assert isinstance(visit.sock, ssl.SSLSocket)
         with socket.socket(fileno=visit.sock.detach()) as plain:
             plain.settimeout(10)

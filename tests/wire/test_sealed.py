@@ -14,11 +14,13 @@ from mirrornode.wire import sealed
 
 ASKER, ANSWERER = bytes(range(32)), bytes(range(32, 64))
 KEY = hashlib.sha256(b"a key").digest()
-SIZES = (1, 5, 16, sealed.MAX_PLAIN_BYTES - 1, sealed.MAX_PLAIN_BYTES)
+MAX_BYTES = sealed.MAX_ANSWER_BYTES
+SIZES = (1, 5, 16, MAX_BYTES - 1, MAX_BYTES)
 
 
 def seal(sealer: sealed.Sealer, plain: bytes) -> bytes:
-    return bytes(sealer.seal(memoryview(plain), memoryview(bytearray(sealed.MAX_FRAME_BYTES))))
+    room = memoryview(bytearray(sealed.HEAD_BYTES + len(plain) + sealed.TAG_BYTES))
+    return bytes(sealer.seal(memoryview(plain), room))
 
 
 def opened(opener: sealed.Opener, frame: bytes) -> bytes:
@@ -57,7 +59,10 @@ def test_frames_are_those_of_the_format_also_after_a_change_of_keys() -> None:
 
 
 def test_what_is_sealed_is_opened_whatever_its_size() -> None:
-    sealer, opener = sealed.Sealer(KEY, frames_a_key=3), sealed.Opener(KEY, frames_a_key=3)
+    sealer, opener = (
+        sealed.Sealer(KEY, frames_a_key=3),
+        sealed.Opener(KEY, MAX_BYTES, frames_a_key=3),
+    )
     for size in SIZES:
         plain = hashlib.shake_128(str(size).encode()).digest(size)
         frame = seal(sealer, plain)
@@ -94,7 +99,7 @@ def _shorter(frames: list[bytes]) -> list[bytes]:
 def test_frame_when_it_is_not_the_next_one_of_the_other_side_then_refused(
     attack: Callable[[list[bytes]], list[bytes]],
 ) -> None:
-    sealer, opener = sealed.Sealer(KEY), sealed.Opener(KEY)
+    sealer, opener = sealed.Sealer(KEY), sealed.Opener(KEY, MAX_BYTES)
     *first, last = attack([seal(sealer, b"frame %d" % number) for number in range(2)])
     for frame in first:
         opened(opener, frame)
@@ -102,10 +107,10 @@ def test_frame_when_it_is_not_the_next_one_of_the_other_side_then_refused(
         opened(opener, last)
 
 
-@pytest.mark.parametrize("size", [0, 1, 16, sealed.MAX_PLAIN_BYTES + 17, (1 << 32) - 1])
+@pytest.mark.parametrize("size", [0, 1, 16, MAX_BYTES + 17, (1 << 32) - 1])
 def test_head_when_no_frame_has_such_a_size_then_refused(size: int) -> None:
     with pytest.raises(RemoteProtocolError, match="size"):
-        sealed.Opener.body_bytes(size.to_bytes(4, "big"))
+        sealed.Opener(KEY, MAX_BYTES).body_bytes(size.to_bytes(4, "big"))
 
 
 def test_secret_is_read_as_it_was_written() -> None:
@@ -121,7 +126,9 @@ def test_secret_when_it_is_none_then_refused(value: str) -> None:
 def test_known_answer_of_the_format() -> None:
     # SOURCE: docs/formats/sealed.md
     to_answerer, to_asker = sealed.derive_keys(ASKER, ANSWERER)
-    assert to_answerer.hex().startswith("1a043182d74c5b72")
-    assert to_asker.hex().startswith("bde99a1b1321f4fc")
+    assert to_answerer.hex() == "1a043182d74c5b721884634600b31414b55fd4b018fd57a53dd6bb54b3bfe57d"
+    assert to_asker.hex() == "bde99a1b1321f4fcb8dbeba999eb7458209681c3fd177186910ed25724feb418"
     frame = "000000154a4e9ee52f1a09edbb5376f3e6cbbec1c841646843"
     assert seal(sealed.Sealer(to_answerer), b"hello").hex() == frame
+    numbers = (sealed.FRAMES_A_KEY, sealed.MAX_ANSWER_BYTES, sealed.MAX_QUESTION_BYTES)
+    assert numbers == (65_536, 262_144, 16_384)

@@ -24,6 +24,8 @@ FILE_NAME = "peer_plane.pem"
 LIFE = datetime.timedelta(days=3650)  # the pin is what counts, not the date
 RENEW_BEFORE = datetime.timedelta(days=30)
 
+_OP_ENABLE_KTLS = 8  # `ssl.OP_ENABLE_KTLS` from Python 3.12 on
+
 
 @dataclass(frozen=True, slots=True)
 class PlaneCertificate:
@@ -53,6 +55,8 @@ def _load(path: Path) -> PlaneCertificate | None:
     """Return what the file holds, None when it is missing, damaged or near its end."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    # Whatever the system's settings say: a connection that leaves TLS must find its socket plain.
+    context.options &= ~_OP_ENABLE_KTLS
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         # An empty password: a key that needs one is refused instead of asked for.

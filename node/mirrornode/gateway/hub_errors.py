@@ -2,7 +2,8 @@
 
 Clients decide by `X-Error-Code` which exception to raise, and show `X-Error-Message` to people;
 without a code most of them say "check your connection". 502, 503 and 504 they try again; 401, 403
-and 404 they believe. So those are only said when they are known to be true.
+and 404 they believe. So those are only said when they are known to be true; but where no origin can
+be asked about a repo that is unheard of here, the Hub's own client is given 404 with that reason.
 The table names every class of `mirrornode.errors`; a test proves that none is missing.
 """
 

@@ -229,8 +229,10 @@ class _Request(BaseHTTPRequestHandler):
 
     def _seal(self) -> None:
         """Leave TLS for sealed frames, if that is what is asked for."""
-        if self.headers.get("Upgrade", "").strip() != sealed.PROTOCOL:
-            self._send(refusal(426, f"ask with Upgrade: {sealed.PROTOCOL}"))
+        is_plain_get = self.command == "GET" and self.request_version == "HTTP/1.1"
+        if not is_plain_get or self.headers.get("Upgrade", "").strip() != sealed.PROTOCOL:
+            upgrade = {"Upgrade": sealed.PROTOCOL}
+            self._send(refusal(426, f"GET this with Upgrade: {sealed.PROTOCOL}", upgrade))
             return
         try:
             theirs = sealed.decode_secret(self.headers.get(sealed.SECRET_HEADER, ""))
@@ -243,11 +245,10 @@ class _Request(BaseHTTPRequestHandler):
         self.send_header("Upgrade", sealed.PROTOCOL)
         self.send_header(sealed.SECRET_HEADER, sealed.encode_secret(ours))
         self.end_headers()
-        to_us, to_them = sealed.derive_keys(theirs, ours)
         # The same socket without its TLS; nothing of TLS is sent any more, not even a goodbye.
         sock = socket.socket(fileno=self.request.detach())
         sock.settimeout(self.timeout)
-        stream = SealedStream(sock, sealed.Sealer(to_them), sealed.Opener(to_us))
+        stream = SealedStream(sock, theirs, ours, is_asker=False)
         self.rfile.close()
         self.request = self.connection = stream
         self.rfile, self.wfile = stream.makefile("rb"), stream.writer()

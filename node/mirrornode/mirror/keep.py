@@ -190,19 +190,18 @@ class Keeper:
             _empty(self._trash)
 
     def _free_leftover(self, left: Leftover) -> bool:
-        """Move away what was left, unless somebody went on with it since we looked.
-
-        All of it is guarded, for once with a transaction: it is rare, and nobody may begin a
-        transfer between the end of the old one's record and that of its bytes.
-        """
+        """Move away what was left, unless somebody went on with it since we looked."""
         with self._active.temp_pins.guarding() as is_held:
             if is_held(os.fspath(left.path).removesuffix(".part")):
                 return False
             if self._catalog.is_recorded(left.path):
                 return False  # finished, and let go already
-            if left.transfer is not None:
-                self._catalog.close_transfer(left.transfer.root, left.transfer.out)
-            return self._to_trash(left.path, left.inode)
+            if not self._to_trash(left.path, left.inode):
+                return False
+        if left.transfer is not None:
+            # Unless it has begun anew by now. What lies in the trash keeps its number to itself.
+            self._catalog.close_transfer(left.transfer.root, left.transfer.out, left.inode)
+        return True
 
     def _free_models(self, survey: Survey, done: Collected) -> set[bytes]:
         """Free models until the excess is gone; return the multihashes of their trees."""

@@ -24,6 +24,7 @@ from mirrornode.errors import RemoteProtocolError, SourceGone, SourceRefused, So
 from mirrornode.sources.dialing import Dial, DialBrokenOff, Resolve, look_up
 from mirrornode.sources.proxy import Proxy, login_refused, open_tunnel, proxy_for
 from mirrornode.sources.round_trip import round_trip_s
+from mirrornode.sources.sealed_stream import SealedStream
 from mirrornode.sources.sealing import ask_to_seal
 from mirrornode.sources.socket_stream import SocketStream
 from mirrornode.sources.tls_stream import TlsStream
@@ -97,7 +98,8 @@ class HttpConnection:
         self._stream: SocketStream | None = None
         self._user = threading.get_ident()
         self._received_before = 0
-        self._may_seal = bool(endpoint.pin)
+        self._may_seal = bool(endpoint.pin)  # until the peer has said that it knows no seal
+        self._is_to_seal = False  # this connection, at the first request that shows a bearer
         self.pace: Pace | None = None  # of bodies that are read into a caller's buffer
 
     @property
@@ -177,7 +179,10 @@ class HttpConnection:
         response = self._open_response()
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         body = bytearray()
+        stream = self._stream
+        assert stream is not None
         with self._translated():
+            stream.deadline = deadline  # a sealed frame, or a TLS record, may come in crumbs
             while piece := response.read1(limit_bytes + 1 - len(body)):
                 body += piece
                 if len(body) > limit_bytes:
@@ -187,6 +192,7 @@ class HttpConnection:
                 if time.monotonic() > deadline:
                     # A few bytes now and then would never run into the socket's timeout.
                     raise SourceTooSlow("sends its answer too slowly", source_id=self._source_id)
+            stream.deadline = None
             if response.length:
                 raise self._gone(SENT_LESS)
         return bytes(body)
@@ -271,7 +277,7 @@ class HttpConnection:
                 self._close()
                 self._connect(aborts)
             authorization = headers.get("Authorization", "")
-            if authorization and self._may_seal and isinstance(self._stream, TlsStream):
+            if authorization and self._is_to_seal and isinstance(self._stream, TlsStream):
                 self._seal(self._stream, authorization, aborts)
             connection, stream, proxy = self._connection, self._stream, self._proxy
             assert connection is not None
@@ -283,8 +289,14 @@ class HttpConnection:
                 headers |= proxy.headers
             stream.deadline = time.monotonic() + HEAD_TIMEOUT_S
             connection.request(method, target, body=body or None, headers=headers)
-            self._response = connection.getresponse()
+            self._response = response = connection.getresponse()
             stream.deadline = None
+            if (
+                isinstance(stream, SealedStream)
+                and response.length is None
+                and not response.chunked
+            ):
+                raise self._gone("names no length")  # a cut would look like the end
             if proxy is not None and self._response.status == 407:
                 raise login_refused(proxy, self._source_id)
             return self._response
@@ -307,6 +319,7 @@ class HttpConnection:
         else:
             stream = SocketStream(sock)
         stream.settimeout(self._read_timeout_s)
+        self._is_to_seal = self._may_seal
         self._proxy = proxy if endpoint.scheme == "http" else None
         self._stream = stream
         is_default_port = endpoint.scheme == "http" or endpoint.pin
@@ -365,13 +378,18 @@ class HttpConnection:
         tls.deadline = None
         if stream is not None:
             self._response = None
+            stream.settimeout(self._read_timeout_s)
+            self._received_before += tls.received_bytes
             self._stream = connection.sock = stream
             return
-        # Refused for now, by a bearer that has ended or a node that is ending: ask again later.
+        # By a bearer that has ended or a node that is ending: the next connection may be sealed.
         self._may_seal = self._response.status in (401, 503)
+        self._is_to_seal = False
         self.finish()
         if not self.is_open:
+            self._close()
             self._connect(aborts)
+            self._is_to_seal = False
 
     def _take(self, sock: socket.socket, aborts: int) -> None:
         """Make `sock` the one that `abort` shuts down, unless it has come already."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from mirrornode.errors import RemoteProtocolError
 from mirrornode.sources.sealed_stream import SealedStream
 from mirrornode.wire import sealed
 
@@ -24,7 +25,7 @@ def ask_to_seal(
         the body of the answer waits to be read.
 
     Raises:
-        RemoteProtocolError: It agrees with something that is no secret.
+        RemoteProtocolError: What it agrees to is something else, or its secret is none.
         OSError, http.client.HTTPException: The connection broke.
     """
     ours = secrets.token_bytes(sealed.SECRET_BYTES)
@@ -38,7 +39,8 @@ def ask_to_seal(
     response = connection.getresponse()
     if response.status != 101:
         return response, None
+    if response.will_close or response.getheader("Upgrade", "") != sealed.PROTOCOL:
+        raise RemoteProtocolError("an agreement to something else")
     theirs = sealed.decode_secret(response.getheader(sealed.SECRET_HEADER, ""))
     response.close()
-    to_them, to_us = sealed.derive_keys(ours, theirs)
-    return response, SealedStream(tls.leave(), sealed.Sealer(to_them), sealed.Opener(to_us))
+    return response, SealedStream(tls.leave(), ours, theirs, is_asker=True)

@@ -69,13 +69,16 @@ class SocketStream:
             self.close()
 
     def _receive_into(self, view: memoryview) -> int:
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            # Bytes that trickle in would never run into the socket's timeout.
-            raise TimeoutError
-        count = self._sock.recv_into(view)
+        count = self._receive_raw(view)
         if self.is_counting:
             self.received_bytes += count
         return count
+
+    def _receive_raw(self, view: memoryview) -> int:
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            # Bytes that trickle in would never run into the socket's timeout.
+            raise TimeoutError
+        return self._sock.recv_into(view)
 
 
 class _Reader(io.RawIOBase):

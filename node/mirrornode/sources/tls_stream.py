@@ -52,13 +52,7 @@ class TlsStream(SocketStream):
         return self._tls.getpeercert(binary_form=True) or b""
 
     def leave(self) -> socket.socket:
-        """Return the socket, to go on without TLS; the stream is of no use afterwards.
-
-        Raises:
-            ConnectionAbortedError: Something has come already that was not asked for.
-        """
-        if self._incoming.pending or self._tls.pending():
-            raise ConnectionAbortedError("sent more than its answer")
+        """Return the socket, to go on without TLS; the stream is of no use afterwards."""
         return self._sock
 
     def read_into(self, view: memoryview) -> int:

@@ -64,12 +64,17 @@ class TransferTable:
                 ),
             )
 
-    def close_transfer(self, root: Cid, out: Path) -> None:
-        """Forget a download: it is finished, or its part file is gone."""
+    def close_transfer(self, root: Cid, out: Path, part_inode: int | None = None) -> None:
+        """Forget a download: it is finished, or its part file is gone.
+
+        Args:
+            part_inode: Only if this is its part still; None for whichever it is.
+        """
         with self._database.write() as connection:
             connection.execute(
-                "DELETE FROM transfers WHERE root = ? AND out = ?",
-                (root.binary, os.fsencode(out)),
+                """DELETE FROM transfers WHERE root = ? AND out = ?
+                   AND part_inode = coalesce(?, part_inode)""",
+                (root.binary, os.fsencode(out), part_inode),
             )
 
     def transfers(self) -> list[TransferRecord]:

@@ -28,8 +28,10 @@ SECRET_HEADER: Final = "Mirrornode-Secret"
 SECRET_BYTES: Final = 32
 HEAD_BYTES: Final = 4
 TAG_BYTES: Final = 16
-MAX_PLAIN_BYTES: Final = 256 * 1024  # read, sealed and sent while it is in the processor's cache
-MAX_FRAME_BYTES: Final = HEAD_BYTES + MAX_PLAIN_BYTES + TAG_BYTES
+# Most bytes in a frame of each side. Answers are sealed and sent while they are in the processor's
+# cache; questions are small, and whoever answers has many askers.
+MAX_ANSWER_BYTES: Final = 256 * 1024
+MAX_QUESTION_BYTES: Final = 16 * 1024
 # 16 GiB a key: for GCM the advantage of an attacker grows with the square of what one key seals,
 # and RFC 8446 section 5.5 stops at 2^24.5 records of 16 KiB (380 GiB).
 FRAMES_A_KEY: Final = 1 << 16
@@ -44,7 +46,7 @@ class Sealer:
         self._keys = _Keys(key, frames_a_key)
 
     def seal(self, plain: memoryview, frame: memoryview) -> memoryview:
-        """Write the frame of 1 to `MAX_PLAIN_BYTES` bytes into `frame`; returns the part used."""
+        """Write the frame of one byte or more into `frame`; returns the part used."""
         end = HEAD_BYTES + len(plain) + TAG_BYTES
         head = (len(plain) + TAG_BYTES).to_bytes(HEAD_BYTES, "big")
         frame[:HEAD_BYTES] = head
@@ -56,18 +58,20 @@ class Sealer:
 class Opener:
     """Opens what the other side sent; each frame once, in order."""
 
-    def __init__(self, key: bytes, *, frames_a_key: int = FRAMES_A_KEY) -> None:
+    def __init__(
+        self, key: bytes, max_plain_bytes: int, *, frames_a_key: int = FRAMES_A_KEY
+    ) -> None:
         self._keys = _Keys(key, frames_a_key)
+        self.max_plain_bytes = max_plain_bytes
 
-    @staticmethod
-    def body_bytes(head: bytes | bytearray) -> int:
+    def body_bytes(self, head: bytes | bytearray) -> int:
         """Return how many bytes follow a frame's head: ciphertext and tag.
 
         Raises:
             RemoteProtocolError: No frame has such a size.
         """
         size = int.from_bytes(head, "big")
-        if not TAG_BYTES < size <= MAX_PLAIN_BYTES + TAG_BYTES:
+        if not TAG_BYTES < size <= self.max_plain_bytes + TAG_BYTES:
             raise RemoteProtocolError("a sealed frame of a size that none has")
         return size
 
@@ -75,7 +79,8 @@ class Opener:
         """Decrypt a frame's body into `plain`, which is shorter by the tag.
 
         Raises:
-            RemoteProtocolError: The frame is not the one that the other side sealed next.
+            RemoteProtocolError: The frame is not the one that the other side sealed next; `plain`
+                holds what nobody vouches for.
         """
         cipher, nonce = self._keys.next()
         try:
