@@ -64,6 +64,7 @@ EXIT_CODES: Mapping[type[errors.MirrorError], int] = {
     errors.HubRefusal: REFUSED,
     errors.HubNotFound: NOT_FOUND,
     errors.OriginAway: NOT_FOUND,
+    errors.NotKnownHere: NOT_FOUND,
     errors.Incomplete: PARTIAL,
     errors.Stopped: INTERRUPTED,
     errors.DaemonGone: LOCAL,
