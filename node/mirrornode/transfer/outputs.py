@@ -60,6 +60,7 @@ class OutputFile:
         self._disk = disk
         self._descriptor: int | None = None
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # to write: the kernel lets one at a time, and others spin
         self._users = 0
         self._is_sealed = False
         self._left: threading.Condition | None = None  # made by the first who waits: most never do
@@ -110,10 +111,11 @@ class OutputFile:
             self._written[first:stop] = b"\x01" * (stop - first)
             self._wait_for(lambda: self._keeping not in range(first, stop))
         try:
-            if self._reserved is not None and view:
-                size = file_map.size_bytes
-                reserve(self._reserved, descriptor, offset, offset + len(view), size)
-            self._disk.write(descriptor, view, offset)
+            with self._turn:
+                if self._reserved is not None and view:
+                    size = file_map.size_bytes
+                    reserve(self._reserved, descriptor, offset, offset + len(view), size)
+                self._disk.write(descriptor, view, offset)
         except OSError as exc:
             raise self._refused(exc) from exc
         finally:
