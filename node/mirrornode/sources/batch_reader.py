@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mirrornode.content.car import section_head
-from mirrornode.content.leaf_form import leaf_block_size, leaf_prefix, leaf_suffix
-from mirrornode.errors import SourceRefused
+from mirrornode.content.leaf_form import LeafForm, leaf_block_size, leaf_prefix, leaf_suffix
+from mirrornode.errors import SourceGone, SourceRefused
+from mirrornode.sources.http_client import SENT_LESS
+from mirrornode.sources.ports import DIRECT_BYTES
 from mirrornode.sources.refusal import refusal
 from mirrornode.wire.batch import PATH, encode_request
 
 if TYPE_CHECKING:
     from mirrornode.sources.http_client import HttpConnection
     from mirrornode.sources.ports import FileOfTransfer
+
+
+AHEAD_BYTES = 256 * 1024  # read at once: reading each section by itself costs more than hashing it
 
 
 class BatchReader:
@@ -24,8 +29,10 @@ class BatchReader:
     ) -> None:
         self._connection = connection
         self._source_id = source_id
-        self._files = files
+        self._leaves = [(file.map.leaf_cid(0), file.map.leaf_form) for file in files]
         self._next = 0
+        self._ahead = b""  # what came and was not asked for yet, from `_at` on
+        self._at = 0
 
     def open(self, headers: Mapping[str, str]) -> None:
         """Ask for all leaves and check the head of the answer.
@@ -33,7 +40,7 @@ class BatchReader:
         Raises:
             SourceRefused: Any status but 200.
         """
-        body = encode_request([file.map.leaf_cid(0) for file in self._files])
+        body = encode_request([cid for cid, _ in self._leaves])
         response = self._connection.request(PATH, headers, method="POST", body=body)
         if response.status != 200:
             raise refusal(response, self._source_id, "answered to a batch:")
@@ -45,21 +52,43 @@ class BatchReader:
             SourceRefused: Status 404: the peer lacks it, the answer ended before it.
             SourceGone: The connection broke.
         """
-        file_map = self._files[self._next].map
+        cid, form = self._leaves[self._next]
         self._next += 1
-        form, length = file_map.leaf_form, len(view)
-        head = section_head(file_map.leaf_cid(0), leaf_block_size(form, length))
-        self._expect(head + leaf_prefix(form, length))
-        self._connection.read_into(view)
-        self._expect(leaf_suffix(form, length))
+        length = len(view)
+        self._expect(section_head(cid, leaf_block_size(form, length)) + leaf_prefix(form, length))
+        self._read_into(view)
+        if form != LeafForm.RAW:
+            self._expect(leaf_suffix(form, length))
 
     def _expect(self, fixed: bytes) -> None:
         """Read bytes that are known beforehand; anything else is another block, or none."""
-        if not fixed:
-            return
-        found = bytearray(len(fixed))
-        if not self._connection.read_next(memoryview(found)):
+        if self._at == len(self._ahead) and not self._read_ahead():
             # The answer ends well, and before this block: that is how a peer says no.
             raise SourceRefused("lacks a file", source_id=self._source_id, status=404)
-        if found != fixed:
-            raise SourceRefused("sent another block than asked", source_id=self._source_id)
+        if not self._ahead.startswith(fixed, self._at):
+            found = bytearray(len(fixed))
+            self._read_into(memoryview(found))  # it may have been cut by where a read ended
+            if found != fixed:
+                raise SourceRefused("sent another block than asked", source_id=self._source_id)
+            return
+        self._at += len(fixed)
+
+    def _read_into(self, view: memoryview) -> None:
+        """Fill `view` with what comes next."""
+        is_direct = len(view) >= DIRECT_BYTES
+        while view:
+            if self._at == len(self._ahead):
+                if is_direct:
+                    self._connection.read_into(view)
+                    return
+                if not self._read_ahead():
+                    raise SourceGone(SENT_LESS, source_id=self._source_id)
+            taken = min(len(view), len(self._ahead) - self._at)
+            view[:taken] = memoryview(self._ahead)[self._at : self._at + taken]
+            self._at += taken
+            view = view[taken:]
+
+    def _read_ahead(self) -> bool:
+        """Read what is there; False when the answer has ended as it should."""
+        self._ahead, self._at = self._connection.read_ahead(AHEAD_BYTES), 0
+        return bool(self._ahead)

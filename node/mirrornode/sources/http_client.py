@@ -164,15 +164,18 @@ class HttpConnection:
                     raise self._gone(SENT_LESS)
                 filled += count
 
-    def read_next(self, view: memoryview) -> bool:
-        """Fill `view` as `read_into`; False when the body had ended, as it should, before it."""
-        response = self._open_response()
-        with self._translated(), self._counting():
-            count = self._receive(response, view)
-        if not count and response.isclosed() and not response.length:
-            return False
-        self.read_into(view[count:])
-        return True
+    def read_ahead(self, limit_bytes: int) -> bytes:
+        """Return what has come of the content, paced and counted as by `read_into`; b"" at its end.
+
+        Only of a response that tells where it ends.
+        """
+        pace, aborts = self.pace, self._aborts
+        self._open_response()
+        with self._counting():
+            piece = self.read_some(min(limit_bytes, pace.piece_bytes) if pace else limit_bytes)
+        if pace is not None:
+            pace.wait(len(piece), lambda: self._aborts != aborts)
+        return piece
 
     def read_all(self, limit_bytes: int) -> bytes:
         """Return the whole body, refusing more than `limit_bytes` or `ANSWER_TIMEOUT_S`."""

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from mirrornode.content.walk import FileMap
 
 
+DIRECT_BYTES = 64 * 1024  # leaves of this size or more are received straight into their place
+
+
 class FileOfTransfer(Protocol):
     """The file that a run of leaves belongs to."""
 
@@ -48,7 +51,10 @@ class Lane(Protocol):
 
     @property
     def received_bytes(self) -> int:
-        """A number that changes while bytes arrive: the sign of life of a slow line."""
+        """A number that changes while bytes arrive: the sign of life of a slow line.
+
+        While a leaf of `DIRECT_BYTES` or more is read, it grows by no more than lies in the view.
+        """
 
     def end(self) -> None:
         """The caller wants no more of this run: keep the connection if that is cheap."""

@@ -26,7 +26,7 @@ from mirrornode.errors import (
     StoreError,
 )
 from mirrornode.sources.asking_chain import LOOP_STATUS
-from mirrornode.sources.ports import PacedLane, TimedLane
+from mirrornode.sources.ports import DIRECT_BYTES, PacedLane, TimedLane
 
 if TYPE_CHECKING:
     from mirrornode.sources.ports import BatchLane, Lane, Pace, Source
@@ -219,7 +219,8 @@ class LaneWorker(threading.Thread):
         start = file_map.starts[number]
         view = self._view(file_map.lengths[number])
         rest = view[begun:]
-        self.arriving = Arriving(output, number, start + begun, rest, self._lane.received_bytes)
+        if len(rest) >= DIRECT_BYTES:
+            self.arriving = Arriving(output, number, start + begun, rest, self._lane.received_bytes)
         try:
             self._lane.read_leaf(rest)
         finally:
