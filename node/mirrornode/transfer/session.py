@@ -11,13 +11,14 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import MirrorError
 from mirrornode.events import GetProgress, SourceState
 from mirrornode.transfer.board import Board
+from mirrornode.transfer.finishing import Finishers
 from mirrornode.transfer.keeper import Keeper
 from mirrornode.transfer.score import Rate
 from mirrornode.transfer.worker import LaneWorker
@@ -34,7 +35,6 @@ TICK_S = 0.2
 HOPELESS_S = 5.0  # how long sources that nobody knows of yet may take, when all others lack it
 CLAIM_EVERY_S = 5.0  # the sync window: what a power cut may cost
 GATHER_S = 0.03  # small files are finished and recorded many at a time: waking up costs more
-FINISHERS = 8  # small files wait for the disk together, not one after the other
 JOIN_S = 5.0
 SPARED_S = 0.02  # between two looks whether this disk has brought all it has
 RETRY_EVERY_S = 10.0  # between two tries of a source that was given up
@@ -301,13 +301,13 @@ class TransferSession:
 
     async def _finish_files(self) -> None:
         """Give every complete file its final name, until all have theirs."""
-        with ThreadPoolExecutor(FINISHERS, "finish") as pool:
+        with closing(Finishers()) as finishers:
             while self._files_done < len(self.outputs):
                 batch = [self.outputs[index] for index in self.board.take_finished()]
                 if not batch:
                     await asyncio.to_thread(self.board.wait_finished, TICK_S, GATHER_S)
                     continue
-                work = asyncio.create_task(asyncio.to_thread(self._finish_batch, pool, batch))
+                work = asyncio.create_task(asyncio.to_thread(self._finish_batch, finishers, batch))
                 try:
                     await asyncio.shield(work)
                 except asyncio.CancelledError:
@@ -319,12 +319,11 @@ class TransferSession:
                     return
                 self._files_done += len(batch)
 
-    def _finish_batch(self, pool: ThreadPoolExecutor, batch: list[OutputFile]) -> None:
+    def _finish_batch(self, finishers: Finishers, batch: list[OutputFile]) -> None:
         fresh = [output for output in batch if not output.is_finished]
         for output in batch:
             self._check_whole(output)
-        shares = [fresh[at::FINISHERS] for at in range(min(FINISHERS, len(fresh)))]
-        list(pool.map(_finish_all, shares))
+        finishers.finish(fresh)
         self._on_finished(batch)
         for output in fresh:
             self._journal.forget(output)
@@ -349,8 +348,3 @@ class TransferSession:
             for output in self.outputs:
                 if not output.is_finished:
                     output.close()
-
-
-def _finish_all(outputs: Sequence[OutputFile]) -> None:
-    for output in outputs:
-        output.finish()
