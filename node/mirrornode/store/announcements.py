@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from mirrornode.store.blocks import batches
 from mirrornode.store.records import Announcement
+from mirrornode.store.statements import batches, insert_rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,11 +26,13 @@ LARGE_FILE_BYTES = 16 << 20  # from here on many sources are worth more than a q
 _SHA256_MULTIHASH = b"\x12\x20"
 _SHA1_MULTIHASH = b"\x11\x14"
 _PRIORITY = f"""CASE
-    WHEN EXISTS (SELECT 1 FROM roots WHERE multihash = :key)
+    WHEN EXISTS (SELECT 1 FROM roots WHERE multihash = asked.multihash)
         OR EXISTS (SELECT 1 FROM files JOIN roots ON roots.multihash = files.multihash
-                   WHERE files.sha256 = :digest) THEN {ROOT_PRIORITY}
-    WHEN EXISTS (SELECT 1 FROM files WHERE multihash = :key AND size_bytes >= {LARGE_FILE_BYTES})
-        OR EXISTS (SELECT 1 FROM files WHERE sha256 = :digest AND size_bytes >= {LARGE_FILE_BYTES})
+                   WHERE files.sha256 = asked.digest) THEN {ROOT_PRIORITY}
+    WHEN EXISTS (SELECT 1 FROM files
+                 WHERE multihash = asked.multihash AND size_bytes >= {LARGE_FILE_BYTES})
+        OR EXISTS (SELECT 1 FROM files
+                   WHERE sha256 = asked.digest AND size_bytes >= {LARGE_FILE_BYTES})
         THEN {LARGE_FILE_PRIORITY}
     ELSE {REST_PRIORITY} END"""
 
@@ -60,12 +62,14 @@ def insert_announcements(connection: sqlite3.Connection, multihashes: Iterable[b
     The priority is that of what the catalog holds under the multihash by then; of what is queued
     already it can only rise.
     """
-    connection.executemany(
-        f"""INSERT INTO announcements (multihash, priority, attempts, next_at)
-                VALUES (:key, {_PRIORITY}, 0, 0)
+    insert_rows(
+        connection,
+        f"""WITH asked (multihash, digest) AS (VALUES {{rows}})
+            INSERT INTO announcements (multihash, priority, attempts, next_at)
+                SELECT multihash, {_PRIORITY}, 0, 0 FROM asked WHERE true
             ON CONFLICT (multihash) DO UPDATE SET priority = excluded.priority
                 WHERE excluded.priority > priority""",
-        ({"key": multihash, "digest": sha256_digest(multihash)} for multihash in multihashes),
+        ((multihash, sha256_digest(multihash)) for multihash in multihashes),
     )
 
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from mirrornode.store.statements import batches
 
 if TYPE_CHECKING:
     import sqlite3
 
     from mirrornode.content.block import Block
     from mirrornode.store.database import Database
-
-MAX_BATCH = 500  # values in one IN (…): below SQLite's oldest limit of 999
-
-
-def batches(multihashes: Iterable[bytes]) -> Iterator[tuple[list[bytes], str]]:
-    """Cut values for `IN (…)` into lists SQLite takes, each with its question marks."""
-    remaining = iter(multihashes)
-    while batch := list(islice(remaining, MAX_BATCH)):
-        yield batch, ",".join("?" * len(batch))
 
 
 def insert_blocks(connection: sqlite3.Connection, blocks: Iterable[Block]) -> None:

@@ -21,9 +21,10 @@ from mirrornode.store.announcements import (
     sha256_multihash,
     withdraw,
 )
-from mirrornode.store.blocks import batches, insert_blocks
+from mirrornode.store.blocks import insert_blocks
 from mirrornode.store.records import FileRecord, FileSlice, StoredFile
 from mirrornode.store.stamps import CHANGED, MISSING, FileStamp
+from mirrornode.store.statements import batches, insert_rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -346,14 +347,16 @@ def _insert_files(connection: sqlite3.Connection, records: Sequence[FileRecord])
         return
     first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()[0]
     insert_blocks(connection, (block for record in records for block in record.blocks))
-    connection.executemany(
+    insert_rows(
+        connection,
         """INSERT INTO files (id, path, profile, cid, multihash, size_bytes, mtime_ns, inode,
                leaf_form, leaves, tsize, sha256, git_sha1, is_managed, state)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'ok')""",
+           VALUES {rows}""",
         (_columns(number, record) for number, record in enumerate(records, first)),
     )
-    connection.executemany(
-        "INSERT INTO leaves (file, leaf, start, length, multihash) VALUES (?, ?, ?, ?, ?)",
+    insert_rows(
+        connection,
+        "INSERT INTO leaves (file, leaf, start, length, multihash) VALUES {rows}",
         (
             (number, leaf, start, length, multihash)
             for number, record in enumerate(records, first)
@@ -381,6 +384,7 @@ def _columns(number: int, record: FileRecord) -> tuple[Any, ...]:
         record.sha256,
         record.git_sha1,
         record.is_managed,
+        "ok",
     )
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from mirrornode.content.dagpb import decode_node
 from mirrornode.errors import ContentError
-from mirrornode.store.blocks import batches
 from mirrornode.store.files import forget_file
 from mirrornode.store.hub_records import PEER_PREFIX
+from mirrornode.store.statements import batches
 
 if TYPE_CHECKING:
     import sqlite3

@@ -20,9 +20,9 @@ from mirrornode.content.dagcbor import Value, decode_dagcbor
 from mirrornode.content.dagpb import decode_node
 from mirrornode.errors import ContentError
 from mirrornode.store.announcements import git_sha1_digest, sha256_digest, withdraw
-from mirrornode.store.blocks import batches
 from mirrornode.store.files import forget_file
 from mirrornode.store.stamps import FileStamp
+from mirrornode.store.statements import batches
 
 if TYPE_CHECKING:
     import sqlite3

@@ -16,6 +16,7 @@ from mirrornode.store.announcements import insert_announcements, withdraw
 from mirrornode.store.blocks import insert_blocks
 from mirrornode.store.files import FILE_COLUMNS, stored_file
 from mirrornode.store.records import StoredFile, StoredRoot
+from mirrornode.store.statements import insert_rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -79,8 +80,9 @@ class RootTable:
                     time.time() if added_at is None else added_at,
                 ),
             ).lastrowid
-            connection.executemany(
-                "INSERT OR IGNORE INTO root_files (root, path, multihash) VALUES (?, ?, ?)",
+            insert_rows(
+                connection,
+                "INSERT OR IGNORE INTO root_files (root, path, multihash) VALUES {rows}",
                 ((number, os.fsencode(file), root.multihash) for file, root in files),
             )
             insert_announcements(connection, announce)
