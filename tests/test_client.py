@@ -43,6 +43,7 @@ async def test_async_client_when_no_daemon_runs_then_it_works_here(
     assert pinned["was_here"]
     assert [(pin["target"], pin["name"]) for pin in await client.pins()] == [(added.cid, "kept")]
     assert (await client.unpin(added.cid))["unpinned"] == [[added.cid, "kept"]]
+    assert (await client.unshare(copy))["files"] == 1
     assert (await client.gc(dry_run=True))["freed_bytes"] == 0
     assert [record["outcome"] for record in await client.history(limit=1)] == ["ok"]
     assert (await client.status())["roots"] == len(await client.ls())

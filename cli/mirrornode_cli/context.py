@@ -189,6 +189,10 @@ class Keeping(Protocol):
         """Free room."""
         ...
 
+    def unshare(self, target: str) -> dict[str, Any]:
+        """Stop sharing a path, or whatever has a CID."""
+        ...
+
 
 class Syncing(Protocol):
     """Keeping in step, as the verbs see it."""

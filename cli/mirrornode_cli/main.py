@@ -43,6 +43,7 @@ VERBS = (
     "pin",
     "unpin",
     "gc",
+    "unshare",
     "sync",
     "bootstrap",
 )

@@ -168,6 +168,10 @@ class AsyncClient:
         """As `Client.unpin`."""
         return await asyncio.to_thread(lambda: self._client.unpin(target, name=name))
 
+    async def unshare(self, target: PathLike) -> dict[str, Any]:
+        """As `Client.unshare`."""
+        return await asyncio.to_thread(self._client.unshare, target)
+
     async def pins(self) -> list[dict[str, Any]]:
         """As `Client.pins`."""
         return await asyncio.to_thread(self._client.pins)

@@ -47,7 +47,7 @@ from mirrornode.mirror.fingerprint import fingerprint_files
 from mirrornode.mirror.get_request import GetPorts
 from mirrornode.mirror.hub.access import HubAccess
 from mirrornode.mirror.hub.cache_layout import looks_like_cache
-from mirrornode.mirror.hub.client_env import hub_cache
+from mirrornode.mirror.hub.client_env import cache_of
 from mirrornode.mirror.hub.fetch import open_hub_files
 from mirrornode.mirror.hub.names import HubNames
 from mirrornode.mirror.hub.parts import HubParts
@@ -89,7 +89,6 @@ log = logging.getLogger(__name__)
 
 IDENTITY_NAME = "identity.key"
 ANY_PORT = ("/ip4/0.0.0.0/tcp/0",)
-HF_CACHE = "hf-cache"  # in `share`: the cache of the Hub's clients; or "hf-cache:DIR"
 MEET_S = 1.5  # what a node that lives for one command waits for others to be found
 
 
@@ -368,21 +367,13 @@ async def _share(node: Node) -> None:
 
     caches = []
     for text in node.config.share:
-        if (cache := _cache_of(text)) is not None:
+        if (cache := cache_of(text)) is not None:
             caches.append(cache)
             continue
         await in_thread(functools.partial(share, text), lambda _: None)
         node.ports.announce()
     if caches:
         await node.sharing.keep_shared(caches)
-
-
-def _cache_of(text: str) -> Path | None:
-    """Return the cache that "hf-cache" or "hf-cache:DIR" names, None for an ordinary path."""
-    name, colon, folder = text.partition(":")
-    if name != HF_CACHE:
-        return None
-    return Path(folder).expanduser().absolute() if colon else hub_cache()
 
 
 async def _open_peer_plane(

@@ -521,6 +521,15 @@ class FakeClient:
         self._called("gc", None, dry_run=dry_run, keep_free_bytes=keep_free_bytes)
         return {**self.collected, "dry_run": dry_run}
 
+    def unshare(self, target: str) -> dict[str, Any]:
+        self._called("unshare", None, target=target)
+        return {
+            "target": target,
+            "paths": [f"/models/{target}"],
+            "files": 3,
+            "size_bytes": 2_000_000,
+        }
+
     def sync(
         self,
         targets: Sequence[str] = (),

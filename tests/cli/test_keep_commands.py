@@ -53,6 +53,20 @@ def test_unpin_when_done_then_every_pin_is_named(run: Run, factory: FakeFactory)
     assert factory.fake.calls[-1] == ("unpin", {"target": CID, "name": "x"})
 
 
+def test_unshare_when_done_then_told_what_and_that_nothing_else_happened(
+    run: Run, factory: FakeFactory
+) -> None:
+    assert run("unshare", "one", CID).out.splitlines() == [
+        "no longer shared: /models/one",
+        "(3 files, 2.00 MB; nothing on disk has changed)",
+        f"no longer shared: /models/{CID}",
+        "(3 files, 2.00 MB; nothing on disk has changed)",
+    ]
+    assert factory.fake.calls == [("unshare", {"target": "one"}), ("unshare", {"target": CID})]
+    assert [record["files"] for record in run("unshare", "one", CID, "--json").records] == [3, 3]
+    assert run("unshare").code == 2
+
+
 def test_gc_when_run_then_models_and_sums(run: Run, factory: FakeFactory) -> None:
     outcome = run("gc", "--keep-free", "50GB")
     lines = outcome.out.splitlines()

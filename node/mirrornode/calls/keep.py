@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mirrornode.calls.caller import Caller
+from mirrornode.calls.caller import Caller, PathLike
 from mirrornode.events import ignore
 from mirrornode.wire.hub import is_hub_target
 
@@ -77,6 +78,36 @@ class KeepCalls(Caller):
                 fields,
                 None,
                 lambda: self._with_catalog(lambda catalog: keep_verbs.unpinned(catalog, fields)),
+            )
+        )
+
+    def unshare(self, target: PathLike) -> dict[str, Any]:
+        """Stop sharing a file or folder and all below it; nothing on disk is touched.
+
+        Args:
+            target: A path, or a CID as `ls` shows it.
+
+        Returns:
+            "target", "paths", and how many "files" and "size_bytes" they were.
+
+        Raises:
+            TargetError: Nothing of it is shared, or a setting, a pin or a running download wants
+                it to be.
+        """
+        from mirrornode.content.cid import Cid
+        from mirrornode.gateway import keep_verbs
+        from mirrornode.mirror.unshare import parse_unshare_target
+
+        found = parse_unshare_target(os.fspath(target))
+        fields = {("cid" if isinstance(found, Cid) else "path"): str(found)}
+        return dict(
+            self._ask(
+                "unshare",
+                fields,
+                None,
+                lambda: self._with_catalog(
+                    lambda catalog: keep_verbs.unshare_here(catalog, fields, self.config)
+                ),
             )
         )
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mirrornode.content.cid import Cid
 from mirrornode.errors import TargetError
 from mirrornode.gateway.fields import field, texts
 from mirrornode.mirror.active import ActiveTransfers
 from mirrornode.mirror.keep import Keeper
 from mirrornode.mirror.keep_loop import limits_of, pin_records
 from mirrornode.mirror.keep_pins import PinRequest, pins_of, unpin
+from mirrornode.mirror.unshare import unshare
 
 if TYPE_CHECKING:
     from mirrornode.config import Config
@@ -31,7 +35,13 @@ class KeepVerbs:
 
     def table(self) -> Mapping[str, Verb]:
         """Return every verb by its name."""
-        return {"pin": self.pin, "unpin": self.unpin, "pins": self.pins, "gc": self.gc}
+        return {
+            "pin": self.pin,
+            "unpin": self.unpin,
+            "pins": self.pins,
+            "gc": self.gc,
+            "unshare": self.unshare,
+        }
 
     async def pin(self, fields: Mapping[str, Any], emit: Emit) -> object:
         """Keep one target."""
@@ -66,6 +76,10 @@ class KeepVerbs:
     async def gc(self, fields: Mapping[str, Any], emit: Emit) -> object:
         """Free room."""
         return await asyncio.to_thread(collected, self._keeping.keeper, fields)
+
+    async def unshare(self, fields: Mapping[str, Any], emit: Emit) -> object:
+        """Stop sharing a path, or whatever has a CID."""
+        return await asyncio.to_thread(unshared, self._keeping.keeper, fields, self._config.share)
 
 
 def pin_request(fields: Mapping[str, Any], config: Config) -> PinRequest:
@@ -102,6 +116,26 @@ def collected(keeper: Keeper, fields: Mapping[str, Any]) -> dict[str, Any]:
     is_dry_run = bool(field(fields, "dry_run", bool))
     done = keeper.collect(is_due=True, keep_free_bytes=keep_free, is_dry_run=is_dry_run)
     return done.to_record()
+
+
+def unshared(keeper: Keeper, fields: Mapping[str, Any], shares: Sequence[str]) -> dict[str, Any]:
+    """Stop sharing one target; blocking."""
+    text, path = field(fields, "cid", str), field(fields, "path", str)
+    if not text and not (path and os.path.isabs(path)):
+        raise TargetError("name a path, or a CID that `mirrornode ls` shows")
+    done = unshare(keeper, Cid.parse(text) if text else Path(path or ""), shares)
+    return {
+        "target": done.target,
+        "paths": [str(place) for place in done.paths],
+        "files": done.files,
+        "size_bytes": done.size_bytes,
+    }
+
+
+def unshare_here(catalog: Catalog, fields: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """Stop sharing in a home that no daemon works in; blocking."""
+    keeper = Keeper(catalog, ActiveTransfers(), limits_of(config.storage))
+    return unshared(keeper, fields, config.share)
 
 
 def collect_here(catalog: Catalog, fields: Mapping[str, Any], config: Config) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from mirrornode.mirror import doctor_network as network
 from mirrornode.mirror import doctor_rules as rules
 from mirrornode.mirror import doctor_web_rules as web_rules
 from mirrornode.mirror.doctor import OK, PATIENCE_S, Check, Finding, examine
-from mirrornode.mirror.hub.client_env import hub_cache
+from mirrornode.mirror.hub.client_env import cache_of, hub_cache
 from mirrornode.store.home import is_home_locked
 from mirrornode.swarm.addresses import TcpAddress
 from mirrornode.version import __version__
@@ -30,7 +30,6 @@ from mirrornode.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HF_CACHE = "hf-cache"
 NODE_WAIT_S = 5.0  # a node that says nothing for so long is stuck
 
 Ask = Callable[[str], Any]
@@ -180,13 +179,8 @@ def _look_at_endpoint(
         _nearest(f"http://{place}{config.gateway.hub_prefix}"),
         origins=[origin.url for origin in config.origin],
         cache=str(cache) if cache.is_dir() else "",
-        shares_cache=any(_names_cache(text, cache) for text in config.share),
+        shares_cache=any(cache_of(text, environ) == cache for text in config.share),
     )
-
-
-def _names_cache(text: str, cache: Path) -> bool:
-    name, _, folder = text.partition(":")
-    return name == HF_CACHE and (not folder or Path(folder).expanduser().absolute() == cache)
 
 
 def _nearest(url: str) -> str:

@@ -109,8 +109,8 @@ class Keeper:
             clock: Unix time in seconds.
             free_space: What is free on the home's disk, in bytes; looked at there when None.
         """
-        self._catalog = catalog
-        self._active = active
+        self.catalog = catalog
+        self.active = active
         self.limits = limits
         self._clock = clock
         self.free_bytes = free_space or (lambda: shutil.disk_usage(catalog.home).free)
@@ -123,13 +123,13 @@ class Keeper:
         limits = self.limits
         if not limits.quota_bytes and not limits.keep_free_bytes:
             return False
-        used = self._catalog.managed_bytes() if limits.quota_bytes else 0
-        used += self._active.coming_bytes(self._catalog.home)
+        used = self.catalog.managed_bytes() if limits.quota_bytes else 0
+        used += self.active.coming_bytes(self.catalog.home)
         return excess_bytes(used, self.free_bytes(), limits, is_due=False) > 0
 
     def flush_uses(self) -> None:
         """Write down when files were used."""
-        self._catalog.note_uses(self._active.uses.take())
+        self.catalog.note_uses(self.active.uses.take())
 
     def recover(self) -> None:
         """Finish what a crash interrupted."""
@@ -172,14 +172,19 @@ class Keeper:
             log.info("room freed bytes=%d models=%d", done.freed_bytes, len(done.freed))
         return done
 
+    def drop_trees(self, multihashes: Iterable[bytes]) -> int:
+        """Drop the inner blocks of trees that were forgotten, if nothing needs them any more."""
+        with self._round:
+            return self._sweep(multihashes)
+
     # -- private ---------------------------------------------------------------------------------
 
     @property
     def _trash(self) -> Path:
-        return self._catalog.home / TRASH_NAME
+        return self.catalog.home / TRASH_NAME
 
     def _look(self) -> Survey:
-        return look_around(self._catalog, self._active, self._clock())
+        return look_around(self.catalog, self.active, self._clock())
 
     def _free_leftovers(self, leftovers: Sequence[Leftover], done: Collected) -> None:
         for left in leftovers:
@@ -191,16 +196,16 @@ class Keeper:
 
     def _free_leftover(self, left: Leftover) -> bool:
         """Move away what was left, unless somebody went on with it since we looked."""
-        with self._active.temp_pins.guarding() as is_held:
+        with self.active.temp_pins.guarding() as is_held:
             if is_held(os.fspath(left.path).removesuffix(".part")):
                 return False
-            if self._catalog.is_recorded(left.path):
+            if self.catalog.is_recorded(left.path):
                 return False  # finished, and let go already
             if not self._to_trash(left.path, left.inode):
                 return False
         if left.transfer is not None:
             # Unless it has begun anew by now. What lies in the trash keeps its number to itself.
-            self._catalog.close_transfer(left.transfer.root, left.transfer.out, left.inode)
+            self.catalog.close_transfer(left.transfer.root, left.transfer.out, left.inode)
         return True
 
     def _free_models(self, survey: Survey, done: Collected) -> set[bytes]:
@@ -235,7 +240,7 @@ class Keeper:
             batch = model.files[first : first + FILES_AT_ONCE]
             if self._is_in_use(batch):
                 break
-            gone = self._catalog.forget_managed(batch, pins_seen)
+            gone = self.catalog.forget_managed(batch, pins_seen)
             moved = self._delete_doomed()
             size_bytes += sum(one.stamp.size_bytes for one in batch if one.path in moved)
             files += len(moved)
@@ -245,23 +250,23 @@ class Keeper:
             trees |= gone
         self._note(model, size_bytes, files, done)
         if model.is_in_models:
-            _remove_empty(self._catalog.home / MODELS_NAME, Path(model.place))
+            _remove_empty(self.catalog.home / MODELS_NAME, Path(model.place))
         return trees
 
     def _is_in_use(self, files: Sequence[ManagedFile]) -> bool:
-        with self._active.temp_pins.guarding() as is_held:
+        with self.active.temp_pins.guarding() as is_held:
             return any(self._is_held(file.path, is_held) for file in files)
 
     def _is_held(self, path: Path, is_held: Callable[[str], bool]) -> bool:
         """Tell whether a file, or the entry of the models folder it lies in, is held or read."""
-        key, models = os.fspath(path), self._catalog.home / MODELS_NAME
+        key, models = os.fspath(path), self.catalog.home / MODELS_NAME
         keys = [key]
         if path.is_relative_to(models):
             keys.append(os.fspath(models / path.relative_to(models).parts[0]))
         return (
             any(map(is_held, keys))
-            or key in self._active.paths()
-            or is_just_used(self._active.uses.last(key), self._clock())
+            or key in self.active.paths()
+            or is_just_used(self.active.uses.last(key), self._clock())
         )
 
     @staticmethod
@@ -277,17 +282,17 @@ class Keeper:
         brings it again finds it, and records it.
         """
         moved, settled = set(), []
-        for path, inode in self._catalog.doomed():
+        for path, inode in self.catalog.doomed():
             # Only the renaming is guarded: who takes hold waits for no disk and no transaction.
-            with self._active.temp_pins.guarding() as is_held:
-                is_back = self._catalog.is_recorded(path)
+            with self.active.temp_pins.guarding() as is_held:
+                is_back = self.catalog.is_recorded(path)
                 if not is_back and self._is_held(path, is_held):
                     continue
                 if not is_back and self._to_trash(path, inode):
                     moved.add(path)
             settled.append(path)
         _empty(self._trash)
-        self._catalog.forget_doomed(settled)
+        self.catalog.forget_doomed(settled)
         return moved
 
     def _to_trash(self, path: Path, inode: int) -> bool:
@@ -311,20 +316,20 @@ class Keeper:
     def _sweep(self, freed_trees: Iterable[bytes]) -> int:
         """Drop inner blocks that nothing needs."""
         gone = 0
-        temp_pins = self._active.temp_pins
-        trees = self._catalog.closure(freed_trees)
+        temp_pins = self.active.temp_pins
+        trees = self.catalog.closure(freed_trees)
         for _ in range(MAX_SWEEPS):
             held, begun = temp_pins.held()
-            roots = {key for key in held if isinstance(key, bytes)} | self._active.roots()
+            roots = {key for key in held if isinstance(key, bytes)} | self.active.roots()
             guard = functools.partial(temp_pins.while_nothing_begins, begun)
-            gone += self._catalog.sweep_blocks(roots, trees, self._old_block, guard)
+            gone += self.catalog.sweep_blocks(roots, trees, self._old_block, guard)
             if temp_pins.held()[1] == begun:
                 break
         return gone
 
     def grow_older(self) -> None:
         """Note that time has passed: blocks that were young at the last call are old now."""
-        self._old_block, self._newer_block = self._newer_block, self._catalog.last_block()
+        self._old_block, self._newer_block = self._newer_block, self.catalog.last_block()
 
 
 def _empty(trash: Path) -> None:

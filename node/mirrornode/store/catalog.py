@@ -23,6 +23,7 @@ from mirrornode.store.names import NameTables
 from mirrornode.store.pins import PinTable
 from mirrornode.store.public_announcements import SweepTable
 from mirrornode.store.roots import RootTable
+from mirrornode.store.sharing import SharingTable
 from mirrornode.store.stamps import MISSING, look
 from mirrornode.store.sync import SyncTable
 from mirrornode.store.transfers import TransferTable
@@ -46,6 +47,7 @@ class Catalog(
     HistoryTable,
     PinTable,
     KeepingTable,
+    SharingTable,
     SyncTable,
     AlertTable,
 ):

@@ -127,7 +127,7 @@ class KeepingTable:
             if _pins_seen(connection) != pins_seen:
                 return None
             keys = [os.fsencode(file.path) for file in files]
-            roots = _roots_over(connection, keys)
+            roots = roots_over(connection, keys)
             for key, file in zip(keys, files, strict=True):
                 owned = connection.execute(
                     """SELECT (SELECT count(*) FROM files WHERE path = :key AND NOT is_managed)
@@ -149,7 +149,7 @@ class KeepingTable:
                     "INSERT OR REPLACE INTO doomed (path, inode) VALUES (?, ?)",
                     (key, file.stamp.inode),
                 )
-            gone |= _drop_empty_roots(connection, roots)
+            gone |= drop_empty_roots(connection, roots)
         return gone
 
     def doomed(self) -> list[tuple[Path, int]]:
@@ -365,7 +365,8 @@ def _pinned_paths(
     return pinned
 
 
-def _roots_over(connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[int]:
+def roots_over(connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[int]:
+    """Return the roots that hold files at these paths."""
     found: set[int] = set()
     for batch, marks in batches(keys):
         rows = connection.execute(
@@ -375,7 +376,7 @@ def _roots_over(connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[in
     return found
 
 
-def _drop_empty_roots(connection: sqlite3.Connection, roots: Iterable[int]) -> set[bytes]:
+def drop_empty_roots(connection: sqlite3.Connection, roots: Iterable[int]) -> set[bytes]:
     """Forget roots of which no file is recorded any more, and return their multihashes."""
     gone: set[bytes] = set()
     for number in roots:

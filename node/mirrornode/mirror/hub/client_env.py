@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MAX_TOKEN_BYTES = 4096
+HF_CACHE = "hf-cache"  # in `share`: the cache of the Hub's clients; or "hf-cache:DIR"
 _TRUE = ("1", "ON", "YES", "TRUE")
 
 
@@ -28,6 +29,14 @@ def hub_cache(environ: Mapping[str, str] = os.environ) -> Path:
         if named := environ.get(name):
             return _path(named).absolute()
     return (hub_home(environ) / "hub").absolute()
+
+
+def cache_of(share: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the cache that "hf-cache" or "hf-cache:DIR" names, None for an ordinary path."""
+    name, colon, folder = share.partition(":")
+    if name != HF_CACHE:
+        return None
+    return Path(folder).expanduser().absolute() if colon else hub_cache(environ)
 
 
 def hub_token(environ: Mapping[str, str] = os.environ) -> str:
