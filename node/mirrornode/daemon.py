@@ -282,7 +282,11 @@ async def open_node(config: Config, *, is_short_lived: bool = False) -> AsyncIte
         verbs = NodeVerbs(ports, config, hub, sharing, names, status=node.status, peers=node.peers)
         control = bind_control(config.home)
         stack.callback(lambda: socket_path(config.home).unlink(missing_ok=True))
-        more_verbs = KeepVerbs(keeping, config), SyncVerbs(node.syncing), AlertVerbs(alerts, config)
+        more_verbs = (
+            KeepVerbs(keeping, config, wake),
+            SyncVerbs(node.syncing),
+            AlertVerbs(alerts, config),
+        )
         table = dict(verbs.table())
         for more in more_verbs:
             table |= more.table()

@@ -160,6 +160,9 @@ def test_record_file_when_called_as_get_does_then_holes_are_kept(
     catalog.set_file_digests(path, b"\4" * 32, None)
     assert catalog.files_without_sha256(10) == []
     assert catalog.find_alias(sha256_multihash(b"\4" * 32)) == root
+    catalog.set_file_digests(tmp_path / "forgotten", b"\5" * 32, None)
+    queued = {one.multihash for one in catalog.due_announcements(1.0, 10)}
+    assert queued == {sha256_multihash(b"\4" * 32)}
 
 
 def test_record_files_when_one_fails_then_none_is_recorded(

@@ -59,7 +59,8 @@ class KeepCalls(Caller):
         async def here(node: Node) -> object:
             from mirrornode.gateway.keep_verbs import KeepVerbs
 
-            return await KeepVerbs(node.keeping, self.config).pin(fields, progress or ignore)
+            verbs = KeepVerbs(node.keeping, self.config, node.announcing.wake)
+            return await verbs.pin(fields, progress or ignore)
 
         return dict(self._ask("pin", fields, progress, lambda: self._in_node(here)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +29,11 @@ MAX_TOKEN_LETTERS = 4096
 class KeepVerbs:
     """What the control socket of a running node can do about keeping."""
 
-    def __init__(self, keeping: Keeping, config: Config) -> None:
+    def __init__(self, keeping: Keeping, config: Config, announce: Callable[[], None]) -> None:
+        """Take the parts; `announce` has the announcer look at what there is to announce."""
         self._keeping = keeping
         self._config = config
+        self._announce = announce
 
     def table(self) -> Mapping[str, Verb]:
         """Return every verb by its name."""
@@ -79,7 +81,10 @@ class KeepVerbs:
 
     async def unshare(self, fields: Mapping[str, Any], emit: Emit) -> object:
         """Stop sharing a path, or whatever has a CID."""
-        return await asyncio.to_thread(unshared, self._keeping.keeper, fields, self._config.share)
+        keeper = self._keeping.keeper
+        record = await asyncio.to_thread(unshared, keeper, fields, self._config.share)
+        self._announce()
+        return record
 
 
 def pin_request(fields: Mapping[str, Any], config: Config) -> PinRequest:

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import FileChanged, StoreError
-from mirrornode.store.announcements import sha256_multihash
 from mirrornode.store.slices import open_slice
 from mirrornode.store.stamps import FileStamp
 
@@ -69,4 +68,3 @@ def _fingerprint(catalog: Catalog, stored: StoredFile) -> None:
         if FileStamp.of(file.fileno()) != stored.stamp:
             return
     catalog.set_file_digests(stored.path, digest, stored.git_sha1)
-    catalog.enqueue_announcements([sha256_multihash(digest)])

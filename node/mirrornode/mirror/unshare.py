@@ -7,7 +7,7 @@ no more; what it told the network before is forgotten there when its records exp
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from mirrornode.wire.hub import is_hub_target
 
 if TYPE_CHECKING:
     from mirrornode.mirror.keep import Keeper
+    from mirrornode.store.sharing import Shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,40 +33,55 @@ class Unshared:
 
 
 def unshare(keeper: Keeper, target: Cid | Path, shares: Sequence[str]) -> Unshared:
-    """Stop sharing a path and all below it, or whatever has a CID; blocking.
+    """Stop sharing a path and all below it, or all files of whatever has a CID; blocking.
 
     Args:
-        target: A path is absolute, its links resolved.
+        target: A path is absolute; it, and what was added or fetched, may lead through links.
         shares: What the settings share: it would come back.
 
     Raises:
         TargetError: Nothing of it is shared, or something wants it to be: a setting, a pin, a
             download that runs. Nothing has changed then.
     """
-    catalog = keeper.catalog
-    places = catalog.paths_of_root(target.multihash) if isinstance(target, Cid) else [target]
-    found = [catalog.shared_below(place) for place in places]
-    files, roots = sum(one.files for one in found), sum(one.roots for one in found)
-    if not files and not roots:
-        raise TargetError(f"nothing is shared at {target}; `mirrornode ls` shows what is")
-    for place, one in zip(places, found, strict=True):
-        if one.pinned:
-            raise TargetError(f"{place} is pinned: first `mirrornode unpin {one.pinned}`")
-        if one.files and one.managed == one.files:
+    catalog, active = keeper.catalog, keeper.active
+    folders = [(share, _real(cache_of(share) or Path(share).expanduser())) for share in shares]
+    running = {_real(path) for path in active.paths()}
+    place, multihash = "", b""
+    if isinstance(target, Path):
+        place = _real(target)
+    else:
+        multihash = target.multihash
+
+    def check(shared: Shared) -> None:
+        if not shared.keys and not shared.roots and not shared.managed:
+            raise TargetError(f"nothing is shared at {target}; `mirrornode ls` shows what is")
+        if shared.pinned:
             raise TargetError(
-                f"{place} is the node's own copy: `mirrornode unpin` and `mirrornode gc` free it"
+                f"a pin holds some of {target}: first `mirrornode unpin {shared.pinned}`"
             )
-        _check_settings(place, shares)
-        running = (Path(path) for path in keeper.active.paths())
-        if any(path.is_relative_to(place) for path in running):
-            raise TargetError(f"{place} is being downloaded; stop that first")
-    keeper.drop_trees(catalog.forget_shared(places))
-    return Unshared(
-        str(target),
-        tuple(places),
-        files - sum(one.managed for one in found),
-        sum(one.size_bytes for one in found),
-    )
+        if shared.managed and not shared.keys:
+            raise TargetError(
+                f"{target} is the node's own copy: `mirrornode unpin` and `mirrornode gc` free it"
+            )
+        paths = set(map(os.fsdecode, shared.keys))
+        for share, folder in folders:
+            if any(_is_below(path, folder) for path in (*paths, place)):
+                raise TargetError(
+                    f"{target} would be shared again: the node shares {share}; take that out of "
+                    "`share` in its settings, or of its --share, and restart it"
+                )
+        if multihash in active.roots() or any(
+            path in paths or (place and _is_below(path, place)) for path in running
+        ):
+            raise TargetError(f"{target} is being downloaded; stop that first")
+
+    if isinstance(target, Path):
+        done, trees = catalog.forget_shared(_forms_of(target, catalog.root_paths()), check)
+    else:
+        done, trees = catalog.forget_shared(multihash, check)
+    keeper.drop_trees(trees)
+    paths = (target,) if isinstance(target, Path) else done.places
+    return Unshared(str(target), paths, len(done.keys), done.size_bytes)
 
 
 def parse_unshare_target(text: str) -> Cid | Path:
@@ -83,14 +99,24 @@ def parse_unshare_target(text: str) -> Cid | Path:
             return Cid.parse(text)
         except ContentError:
             pass
-    return Path(os.path.realpath(os.path.expanduser(text)))
+    return Path(os.path.abspath(os.path.expanduser(text)))
 
 
-def _check_settings(place: Path, shares: Sequence[str]) -> None:
-    for share in shares:
-        folder = Path(os.path.realpath(cache_of(share) or Path(share).expanduser().absolute()))
-        if place.is_relative_to(folder) or folder.is_relative_to(place):
-            raise TargetError(
-                f"{place} would be shared again: the node shares {share}; take that out of "
-                "`share` in its settings, or of its --share, and restart it"
-            )
+def _forms_of(place: Path, named: Iterable[Path]) -> list[Path]:
+    """Return a path, where its links lead, and what was named elsewhere and leads below there.
+
+    `add` notes its files where they really are, and what the user named by that name; `get` notes
+    both as they were named.
+    """
+    real = _real(place)
+    forms = {place: None, Path(real): None}
+    forms |= {path: None for path in named if _is_below(_real(path), real)}
+    return list(forms)
+
+
+def _real(path: Path | str) -> str:
+    return os.path.realpath(path)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.removesuffix("/") + "/")

@@ -225,12 +225,19 @@ class FileTable:
             _insert_files(connection, fresh)
 
     def set_file_digests(self, path: Path, sha256: bytes, git_sha1: bytes | None) -> None:
-        """Add whole-file digests to a file that was recorded without."""
+        """Add whole-file digests to a file that was recorded without, and queue its name.
+
+        Nothing happens to a path that was forgotten meanwhile.
+        """
         with self._database.write() as connection:
-            connection.execute(
+            is_there = connection.execute(
                 "UPDATE files SET sha256 = ?, git_sha1 = coalesce(?, git_sha1) WHERE path = ?",
                 (sha256, git_sha1, os.fsencode(path)),
-            )
+            ).rowcount
+            if is_there:
+                names = [sha256_multihash(sha256)]
+                insert_announcements(connection, names)
+                withdraw(connection, names)  # the file may have changed meanwhile
 
     def files_without_sha256(self, limit: int, *, after_id: int = 0) -> list[StoredFile]:
         """Return at most `limit` files that are "ok" and lack their whole-file SHA-256.

@@ -35,12 +35,14 @@ _MANAGED = """SELECT path, max(size_bytes) AS size, max(mtime_ns), max(inode) FR
         UNION ALL SELECT path, size_bytes, mtime_ns, inode, is_managed FROM hub_blobs)
     GROUP BY path HAVING min(is_managed) = 1"""
 
-_PINNED_ETAGS = """SELECT DISTINCT hub_files.etag FROM pins
+# The files of pinned commits, up to and with a WHERE.
+PINNED_HUB_FILES = """pins
     JOIN hub_revisions ON hub_revisions.repo = pins.repo
         AND hub_revisions.commit_id = pins.commit_id
     JOIN hub_files ON hub_files.revision = hub_revisions.id
     WHERE pins.kind = 'hub' AND (pins.prefix = '' OR hub_files.path = pins.prefix
         OR substr(hub_files.path, 1, length(pins.prefix) + 1) = pins.prefix || '/')"""
+_PINNED_ETAGS = f"SELECT DISTINCT hub_files.etag FROM {PINNED_HUB_FILES}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,10 @@ class RootTable:
                 "INSERT OR IGNORE INTO root_files (root, path, multihash) VALUES {rows}",
                 ((number, os.fsencode(file), root.multihash) for file, root in files),
             )
+            announce = list(announce)
             insert_announcements(connection, announce)
-            _forget_broken(connection, key)
+            if number in _forget_broken(connection, key):
+                withdraw(connection, announce)  # of files that were forgotten meanwhile
 
     def roots(self) -> list[StoredRoot]:
         """Return all roots, the first added first."""
@@ -158,7 +160,7 @@ class RootTable:
         return int(found)
 
 
-def _forget_broken(connection: sqlite3.Connection, key: bytes) -> None:
+def _forget_broken(connection: sqlite3.Connection, key: bytes) -> set[int]:
     """Forget the roots of a path that lack a file because it was replaced or changed."""
     rows = connection.execute(
         f"""SELECT roots.id, roots.multihash FROM {_FILES_OF_ROOTS} WHERE roots.path = ?
@@ -168,6 +170,7 @@ def _forget_broken(connection: sqlite3.Connection, key: bytes) -> None:
     ).fetchall()
     connection.executemany("DELETE FROM roots WHERE id = ?", [(row[0],) for row in rows])
     withdraw(connection, [row[1] for row in rows])
+    return {row[0] for row in rows}
 
 
 def _stored_root(row: Sequence[Any]) -> StoredRoot:

@@ -1,39 +1,70 @@
-"""What is shared in place at and below a path, and forgetting it; nothing on disk is touched."""
+"""What is shared in place at a path or under a CID, and forgetting it; nothing on disk is touched.
+
+A file that the node made for itself is not shared in place: it stays, and the roots that hold it.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mirrornode.store.announcements import withdraw
-from mirrornode.store.files import forget_file
-from mirrornode.store.keeping import drop_empty_roots, roots_over
+from mirrornode.store.announcements import sha256_multihash, withdraw
+from mirrornode.store.keeping import PINNED_HUB_FILES, drop_empty_roots, roots_over
+from mirrornode.store.statements import batches
 
 if TYPE_CHECKING:
     import sqlite3
 
     from mirrornode.store.database import Database
 
-_BELOW = "(path = :place OR (path > :first AND path < :end))"
+_TABLES = ("files", "hub_blobs", "hub_proofs", "uses")  # what is known of a path
 
 
 @dataclass(frozen=True, slots=True)
-class SharedBelow:
-    """What the catalog has at and below one path.
+class Shared:
+    """What is shared in place, in whatever state, and what else hangs on it.
 
     Attributes:
-        managed: How many files of them the node made for itself.
-        pinned: The target of a pin of the user's on a root among them, "" when there is none.
+        places: The paths it is shared from: those asked for, or those of what has the CID.
+        keys: Every file, by the bytes of its path.
+        roots: How many roots hold one of the files, or hold none and lie here.
+        managed: How many files there the node made for itself; not among `keys`.
+        pinned: Target of a pin of the user's that holds some of it, "" when there is none.
     """
 
-    files: int
+    places: tuple[Path, ...]
+    keys: frozenset[bytes]
     size_bytes: int
     roots: int
     managed: int
     pinned: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    sizes: dict[bytes, tuple[int, bool]]  # by path: its size, and whether the node made it
+    roots: set[int]
+    places: list[bytes]
+
+    @property
+    def keys(self) -> list[bytes]:
+        return [key for key, (_, is_managed) in self.sizes.items() if not is_managed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What files and the roots over them go by."""
+
+    trees: set[bytes]
+    contents: set[bytes]  # SHA-256
+    etags: set[bytes]
+
+    @property
+    def multihashes(self) -> set[bytes]:
+        return self.trees | {sha256_multihash(digest) for digest in self.contents}
 
 
 class SharingTable:
@@ -42,84 +73,151 @@ class SharingTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def paths_of_root(self, multihash: bytes) -> list[Path]:
-        """Return the paths that a root, or a file by its root, is shared from."""
+    def root_paths(self) -> list[Path]:
+        """Return where everything that was added or fetched was named, each path once."""
         with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT path FROM roots WHERE multihash = :key"
-                " UNION SELECT path FROM files WHERE multihash = :key ORDER BY path",
-                {"key": multihash},
-            ).fetchall()
+            rows = connection.execute("SELECT DISTINCT path FROM roots").fetchall()
         return [Path(os.fsdecode(row[0])) for row in rows]
 
-    def shared_below(self, place: Path) -> SharedBelow:
-        """Return what is recorded at and below a path, in whatever state it is."""
-        with self._database.read() as connection:
-            files = _files_below(connection, place)
-            roots = _roots_below(connection, place)
-            pinned = connection.execute(
-                f"""SELECT pins.target FROM pins JOIN roots ON roots.multihash = pins.multihash
-                    WHERE pins.owner = '' AND {_BELOW.replace("path", "roots.path")} LIMIT 1""",
-                _range_of(place),
-            ).fetchone()
-        return SharedBelow(
-            len(files),
-            sum(size for _, size, _ in files),
-            len(roots),
-            sum(managed for _, _, managed in files),
-            pinned[0] if pinned else "",
-        )
+    def forget_shared(
+        self, target: bytes | Sequence[Path], check: Callable[[Shared], None]
+    ) -> tuple[Shared, set[bytes]]:
+        """Neither serve nor announce files any more; roots that have lost their last go with them.
 
-    def forget_shared(self, places: Sequence[Path]) -> set[bytes]:
-        """Neither serve nor announce what lies at and below paths any more, all or none.
-
-        Folders above that hold some of it are no longer whole. Files that the node made for itself
-        stay as they are.
+        Args:
+            target: Paths, with all below them; or the multihash of a root or file.
+            check: Raises when it must not be; nothing has changed then.
 
         Returns:
-            The multihashes of the trees and roots that went.
+            What it was, and the multihashes of the trees that went.
         """
-        gone: set[bytes] = set()
         with self._database.write(durable=True) as connection:
-            for place in places:
-                keys = [key for key, _, managed in _files_below(connection, place) if not managed]
-                over = roots_over(connection, keys)
-                for number, multihash in _roots_below(connection, place):
-                    connection.execute("DELETE FROM roots WHERE id = ?", (number,))
-                    over.discard(number)
-                    gone.add(multihash)
-                for key in keys:
-                    gone.update(
-                        row[0]
-                        for row in connection.execute(
-                            "SELECT multihash FROM files WHERE path = ?", (key,)
-                        )
-                    )
-                    forget_file(connection, Path(os.fsdecode(key)))
-                    connection.execute("DELETE FROM hub_blobs WHERE path = ?", (key,))
-                gone |= drop_empty_roots(connection, over)
-            withdraw(connection, gone)
-        return gone
+            if isinstance(target, bytes):
+                found = _found_by_name(connection, target)
+            else:
+                found = _found_below(connection, target)
+            keys = found.keys
+            roots = roots_over(connection, keys) | _empty_of(connection, found.roots)
+            names = _names_of(connection, keys, roots)
+            shared = Shared(
+                places=tuple(Path(os.fsdecode(place)) for place in found.places),
+                keys=frozenset(keys),
+                size_bytes=sum(found.sizes[key][0] for key in keys),
+                roots=len(roots),
+                managed=len(found.sizes) - len(keys),
+                pinned=_pin_of(connection, names),
+            )
+            check(shared)
+            for table in _TABLES:
+                for batch, marks in batches(keys):
+                    connection.execute(f"DELETE FROM {table} WHERE path IN ({marks})", batch)
+            drop_empty_roots(connection, roots)
+            withdraw(connection, names.multihashes)
+        return shared, names.trees
 
 
-def _files_below(connection: sqlite3.Connection, place: Path) -> list[tuple[Any, ...]]:
-    """Return path, size and whether the node made it, of every file at and below a path."""
-    return connection.execute(
-        f"""SELECT path, max(size_bytes), min(is_managed) FROM (
-                SELECT path, size_bytes, is_managed FROM files WHERE {_BELOW}
-                UNION ALL SELECT path, size_bytes, is_managed FROM hub_blobs WHERE {_BELOW})
-            GROUP BY path""",
-        _range_of(place),
-    ).fetchall()
+def _found_below(connection: sqlite3.Connection, places: Iterable[Path]) -> _Found:
+    found = _Found({}, set(), [])
+    for place in places:
+        key = os.fsencode(place).removesuffix(b"/")
+        found.places.append(os.fsencode(place))
+        # A range of the index: "PATH/..." lies before "PATH0", the character after the slash.
+        range_ = {"place": os.fsencode(place), "first": key + b"/", "end": key + b"0"}
+        below = "path = :place OR (path > :first AND path < :end)"
+        for table in ("files", "hub_blobs"):
+            _add_sizes(
+                found,
+                connection.execute(
+                    f"SELECT path, size_bytes, is_managed FROM {table} WHERE {below}", range_
+                ),
+            )
+        found.roots.update(
+            row[0] for row in connection.execute(f"SELECT id FROM roots WHERE {below}", range_)
+        )
+    return found
 
 
-def _roots_below(connection: sqlite3.Connection, place: Path) -> list[tuple[int, bytes]]:
-    return connection.execute(
-        f"SELECT id, multihash FROM roots WHERE {_BELOW}", _range_of(place)
-    ).fetchall()
+def _found_by_name(connection: sqlite3.Connection, multihash: bytes) -> _Found:
+    found = _Found({}, set(), [])
+    paths: list[bytes] = []
+    for number, place in connection.execute(
+        "SELECT id, path FROM roots WHERE multihash = ? ORDER BY path", (multihash,)
+    ).fetchall():
+        found.roots.add(number)
+        found.places.append(place)
+        rows = connection.execute("SELECT path FROM root_files WHERE root = ?", (number,))
+        paths += (row[0] for row in rows)
+    rows = connection.execute("SELECT path FROM files WHERE multihash = ?", (multihash,))
+    alone = {row[0] for row in rows}.difference(paths)
+    found.places.extend(sorted(alone))
+    for batch, marks in batches([*paths, *alone]):
+        for table in ("files", "hub_blobs"):
+            _add_sizes(
+                found,
+                connection.execute(
+                    f"SELECT path, size_bytes, is_managed FROM {table} WHERE path IN ({marks})",
+                    batch,
+                ),
+            )
+    return found
 
 
-def _range_of(place: Path) -> dict[str, bytes]:
-    """Return `_BELOW`'s range of an index: "PATH/..." lies before "PATH0", the next character."""
-    key = os.fsencode(place).removesuffix(b"/")
-    return {"place": os.fsencode(place), "first": key + b"/", "end": key + b"0"}
+def _add_sizes(found: _Found, rows: Iterable[tuple[bytes, int, int]]) -> None:
+    """Take up files; one record of a user's makes a path the user's."""
+    for path, size_bytes, is_managed in rows:
+        largest, all_managed = found.sizes.get(path, (0, True))
+        found.sizes[path] = max(largest, size_bytes), all_managed and bool(is_managed)
+
+
+def _empty_of(connection: sqlite3.Connection, roots: Iterable[int]) -> set[int]:
+    """Return those roots of which no file is recorded, like a folder of nothing."""
+    found: set[int] = set()
+    for batch, marks in batches(roots):
+        rows = connection.execute(
+            f"""SELECT id FROM roots WHERE id IN ({marks}) AND NOT EXISTS (
+                    SELECT 1 FROM root_files JOIN files ON files.path = root_files.path
+                        AND files.multihash = root_files.multihash
+                    WHERE root_files.root = roots.id)""",
+            batch,
+        )
+        found.update(row[0] for row in rows)
+    return found
+
+
+def _names_of(
+    connection: sqlite3.Connection, keys: Sequence[bytes], roots: Iterable[int]
+) -> _Names:
+    names = _Names(set(), set(), set())
+    for batch, marks in batches(keys):
+        for multihash, sha256, git_sha1 in connection.execute(
+            f"SELECT multihash, sha256, git_sha1 FROM files WHERE path IN ({marks})", batch
+        ):
+            names.trees.add(multihash)
+            names.contents.update(filter(None, (sha256,)))
+            names.etags.update(filter(None, (sha256, git_sha1)))
+        names.etags.update(
+            row[0]
+            for row in connection.execute(
+                f"SELECT etag FROM hub_blobs WHERE path IN ({marks})", batch
+            )
+        )
+    for numbers, marks in batches(roots):
+        rows = connection.execute(f"SELECT multihash FROM roots WHERE id IN ({marks})", numbers)
+        names.trees.update(row[0] for row in rows)
+    return names
+
+
+def _pin_of(connection: sqlite3.Connection, names: _Names) -> str:
+    """Return the target of a pin of the user's that goes by one of these names, "" for none."""
+    pins = connection.execute("SELECT multihash, target FROM pins WHERE owner = ''").fetchall()
+    multihashes = names.multihashes
+    for multihash, target in pins:
+        if multihash in multihashes:
+            return str(target)
+    if names.etags:
+        for target, etag in connection.execute(
+            f"SELECT pins.target, hub_files.etag FROM {PINNED_HUB_FILES} AND pins.owner = ''"
+        ):
+            if etag in names.etags:
+                return str(target)
+    return ""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import sqlite3
+
+_Value = TypeVar("_Value")
 
 MAX_BATCH = 500  # values in one IN (…): below SQLite's oldest limit of 999
 ROWS_AT_ONCE = 32  # of at most 30 values, for the same reason
 
 
-def batches(multihashes: Iterable[bytes]) -> Iterator[tuple[list[bytes], str]]:
+def batches(values: Iterable[_Value]) -> Iterator[tuple[list[_Value], str]]:
     """Cut values for `IN (…)` into lists SQLite takes, each with its question marks."""
-    remaining = iter(multihashes)
+    remaining = iter(values)
     while batch := list(islice(remaining, MAX_BATCH)):
         yield batch, ",".join("?" * len(batch))
 
