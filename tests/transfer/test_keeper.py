@@ -97,3 +97,21 @@ def test_keeper_saves_what_stays_under_way_and_ends(tmp_path: Path) -> None:
     keeper.join(30)
     assert not keeper.is_alive()
     assert held(output) == MODEL.data[LEAF_BYTES:][: 50_000 - READER_BYTES]
+
+
+def test_keeper_when_each_look_finds_another_leaf_then_it_writes_nothing(tmp_path: Path) -> None:
+    output = opened(tmp_path)
+
+    class FastLane(SlowLane):
+        @property
+        def arriving(self) -> Arriving:
+            self._arriving = second_leaf(output)
+            return super().arriving
+
+    lane = FastLane(second_leaf(output))
+    keeper = Keeper(lambda: [lane])
+    keeper.start()
+    assert lane.seen.wait(30)
+    keeper.stop()
+    keeper.join(30)
+    assert held(output) == b""

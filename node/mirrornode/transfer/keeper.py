@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from mirrornode.transfer.worker import Arriving
 
-KEEP_EVERY_S = 0.01  # a leaf that comes within this is never touched
+LOOK_S = 0.01  # a leaf that comes within this is never touched, on a fast line
+KEEP_S = 0.003  # between two looks on a slow one: a kill loses what came since
+SLOW_S = 0.1  # a line is taken for slow so long after a slow leaf
 KEEP_BYTES = 4 * 1024  # fewer fresh ones wait for more
 READER_BYTES = io.DEFAULT_BUFFER_SIZE  # counted as received, maybe not in the leaf's buffer yet
 
@@ -39,17 +42,22 @@ class Keeper(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Save what two looks in a row find on its way."""
-        before: list[Arriving] = []
-        while not self._stopped.wait(KEEP_EVERY_S):
-            now = []
+        """Save what is on its way on a slow line: where a leaf is still coming after `LOOK_S`."""
+        seen: dict[int, tuple[Arriving, float]] = {}
+        slow_until, wait_s = 0.0, LOOK_S
+        while not self._stopped.wait(wait_s):
+            now_s = time.monotonic()
+            before, seen = seen, {}
             for worker in self._workers():
                 arriving = worker.arriving
-                if arriving is not None:
-                    now.append(arriving)
-                    if any(arriving is other for other in before):
-                        keep(arriving, worker.received_bytes)
-            before = now
+                if arriving is None:
+                    continue
+                _, since_s = seen[id(arriving)] = before.get(id(arriving), (arriving, now_s))
+                if now_s - since_s >= LOOK_S:
+                    slow_until = now_s + SLOW_S
+                if now_s < slow_until:
+                    keep(arriving, worker.received_bytes)
+            wait_s = KEEP_S if now_s < slow_until else LOOK_S
 
     def stop(self) -> None:
         """End soon; what is looked at until then is dropped by closed outputs."""
