@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
+import functools
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -39,17 +43,16 @@ def allocate(descriptor: int, size_bytes: int) -> set[int] | None:
 
     A file system in memory would touch every page for that, 0.3 s a GiB before the first byte; page
     by page in the writes it would cost still more. There the lanes reserve windows as they reach
-    them, which is what the returned set is for.
+    them, which is what the returned set is for. Where nothing can be reserved (NFS 3, FUSE, ext2,
+    macOS) the file has its size, and its blocks as they are written.
     """
     if size_bytes <= SMALL_BYTES:
-        return None
-    if not hasattr(os, "posix_fallocate"):  # macOS
-        os.ftruncate(descriptor, size_bytes)
         return None
     if _is_in_memory(descriptor):
         os.ftruncate(descriptor, size_bytes)
         return set()
-    os.posix_fallocate(descriptor, 0, size_bytes)
+    if not _fallocate(descriptor, 0, size_bytes):
+        os.ftruncate(descriptor, size_bytes)
     return None
 
 
@@ -59,7 +62,37 @@ def reserve(reserved: set[int], descriptor: int, start: int, stop: int, size_byt
         if window not in reserved:
             reserved.add(window)
             first = window * WINDOW_BYTES
-            os.posix_fallocate(descriptor, first, min(WINDOW_BYTES, size_bytes - first))
+            _fallocate(descriptor, first, min(WINDOW_BYTES, size_bytes - first))
+
+
+def _fallocate(descriptor: int, start: int, size_bytes: int) -> bool:
+    """Reserve a range, at once or not at all; return whether the file system can.
+
+    `os.posix_fallocate` will not do: where the file system cannot, glibc imitates it by a write
+    into every block, which on NFS takes longer than many a download.
+    """
+    call = _system_call()
+    if call is None:
+        return False
+    while call(descriptor, 0, start, size_bytes):
+        number = ctypes.get_errno()
+        if number in (errno.EOPNOTSUPP, errno.ENOSYS):
+            return False
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+    return True
+
+
+@functools.cache
+def _system_call() -> Callable[[int, int, int, int], int] | None:
+    """Return fallocate(2); None where there is none."""
+    library = ctypes.CDLL(None, use_errno=True)
+    for name in ("fallocate64", "fallocate"):  # glibc's second one takes 32 bits on small machines
+        if (call := getattr(library, name, None)) is not None:
+            call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+            call.restype = ctypes.c_int
+            return call  # type: ignore[no-any-return]  # ctypes knows no types
+    return None
 
 
 def _is_in_memory(descriptor: int) -> bool:
