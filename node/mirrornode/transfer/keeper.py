@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from mirrornode.transfer.worker import Arriving
 
 LOOK_S = 0.01  # a leaf that comes within this is never touched, on a fast line
-KEEP_S = 0.003  # between two looks on a slow one: a kill loses what came since
+KEEP_S = 0.003  # between two looks on a slow one, with few lanes: a kill loses what came since
+FEW_LANES = 4
 SLOW_S = 0.1  # a line is taken for slow so long after a slow leaf
-KEEP_BYTES = 4 * 1024  # fewer fresh ones wait for more
+KEEP_BYTES = 16 * 1024  # fewer fresh ones wait for more: every write costs a turn of the lock
 READER_BYTES = io.DEFAULT_BUFFER_SIZE  # counted as received, maybe not in the leaf's buffer yet
 
 
@@ -57,7 +58,9 @@ class Keeper(threading.Thread):
                     slow_until = now_s + SLOW_S
                 if now_s < slow_until:
                     keep(arriving, worker.received_bytes)
-            wait_s = KEEP_S if now_s < slow_until else LOOK_S
+            # As much comes in on many lanes as on few, and a look takes longer.
+            slow_wait_s = KEEP_S * max(1.0, len(seen) / FEW_LANES)
+            wait_s = min(LOOK_S, slow_wait_s) if now_s < slow_until else LOOK_S
 
     def stop(self) -> None:
         """End soon; what is looked at until then is dropped by closed outputs."""
