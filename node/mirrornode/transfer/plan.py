@@ -33,6 +33,7 @@ ORDER_RUN_S = 0.15  # for a reader the next leaves count, not the long run
 ORDER_LATENCIES = 3
 MAX_RUN_BYTES = 64 << 20
 LOOK_EVERY_S = 0.1  # between two looks for late runs, and two sums of all rates
+FEW_SOURCES = 2  # more of them fill a line with one lane each, until a trial shows otherwise
 LANE_BUDGET = 64  # lanes of all sources together; each source may have one in any case
 GROW_LEFT_S = 3.0  # no more lanes are tried when less than this is left to do
 
@@ -101,7 +102,7 @@ class Plan:
         """
         source = self._sources.get(source_id)
         if source is None:
-            is_crowded = FIRST_LANES * len(self._sources) >= LANE_BUDGET
+            is_crowded = len(self._sources) >= FEW_SOURCES
             self._sources[source_id] = PlannedSource(
                 self._todo.admit(source_id, available),
                 LaneTrials(max_lanes, 1 if is_crowded else FIRST_LANES),
