@@ -87,15 +87,20 @@ class SlowLane:
         return self._arriving
 
 
-def test_keeper_saves_what_stays_under_way_and_ends(tmp_path: Path) -> None:
-    output = opened(tmp_path)
-    lane = SlowLane(second_leaf(output))
+def look_at(lane: SlowLane) -> None:
+    """Run a keeper until it has looked often enough, and end it."""
     keeper = Keeper(lambda: [lane])
     keeper.start()
     assert lane.seen.wait(30)
     keeper.stop()
     keeper.join(30)
     assert not keeper.is_alive()
+
+
+def test_keeper_saves_what_stays_under_way_and_ends(tmp_path: Path) -> None:
+    output = opened(tmp_path)
+    lane = SlowLane(second_leaf(output))
+    look_at(lane)
     assert held(output) == MODEL.data[LEAF_BYTES:][: 50_000 - READER_BYTES]
 
 
@@ -109,9 +114,5 @@ def test_keeper_when_each_look_finds_another_leaf_then_it_writes_nothing(tmp_pat
             return super().arriving
 
     lane = FastLane(second_leaf(output))
-    keeper = Keeper(lambda: [lane])
-    keeper.start()
-    assert lane.seen.wait(30)
-    keeper.stop()
-    keeper.join(30)
+    look_at(lane)
     assert held(output) == b""

@@ -139,15 +139,18 @@ def unshared(keeper: Keeper, fields: Mapping[str, Any], shares: Sequence[str]) -
 
 def unshare_here(catalog: Catalog, fields: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """Stop sharing in a home that no daemon works in; blocking."""
-    keeper = Keeper(catalog, ActiveTransfers(), limits_of(config.storage))
-    return unshared(keeper, fields, config.share)
+    return unshared(_keeper_here(catalog, config), fields, config.share)
 
 
 def collect_here(catalog: Catalog, fields: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """Free room in a home that no daemon works in; blocking."""
-    keeper = Keeper(catalog, ActiveTransfers(), limits_of(config.storage))
+    keeper = _keeper_here(catalog, config)
     keeper.recover()
     return collected(keeper, fields)
+
+
+def _keeper_here(catalog: Catalog, config: Config) -> Keeper:
+    return Keeper(catalog, ActiveTransfers(), limits_of(config.storage))
 
 
 def _target(fields: Mapping[str, Any]) -> str:

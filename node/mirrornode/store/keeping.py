@@ -378,19 +378,25 @@ def roots_over(connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[int
     return found
 
 
+def empty_roots(connection: sqlite3.Connection, roots: Iterable[int]) -> dict[int, bytes]:
+    """Return those of the roots of which no file is recorded, with their multihashes."""
+    found: dict[int, bytes] = {}
+    for batch, marks in batches(roots):
+        rows = connection.execute(
+            f"""SELECT id, multihash FROM roots WHERE id IN ({marks}) AND NOT EXISTS (
+                    SELECT 1 FROM root_files JOIN files ON files.path = root_files.path
+                        AND files.multihash = root_files.multihash
+                    WHERE root_files.root = roots.id)""",
+            batch,
+        )
+        found.update(rows.fetchall())
+    return found
+
+
 def drop_empty_roots(connection: sqlite3.Connection, roots: Iterable[int]) -> set[bytes]:
     """Forget roots of which no file is recorded any more, and return their multihashes."""
-    gone: set[bytes] = set()
-    for number in roots:
-        row = connection.execute(
-            """SELECT multihash FROM roots WHERE id = :root AND NOT EXISTS (
-                   SELECT 1 FROM root_files JOIN files ON files.path = root_files.path
-                       AND files.multihash = root_files.multihash
-                   WHERE root_files.root = :root)""",
-            {"root": number},
-        ).fetchone()
-        if row is not None:
-            connection.execute("DELETE FROM roots WHERE id = ?", (number,))
-            withdraw(connection, [row[0]])
-            gone.add(row[0])
+    empty = empty_roots(connection, roots)
+    connection.executemany("DELETE FROM roots WHERE id = ?", [(number,) for number in empty])
+    gone = set(empty.values())
+    withdraw(connection, gone)
     return gone

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirrornode.store.announcements import sha256_multihash, withdraw
-from mirrornode.store.keeping import PINNED_HUB_FILES, drop_empty_roots, roots_over
+from mirrornode.store.keeping import (
+    PINNED_HUB_FILES,
+    drop_empty_roots,
+    empty_roots,
+    roots_over,
+)
 from mirrornode.store.statements import batches
 
 if TYPE_CHECKING:
@@ -28,7 +33,7 @@ class Shared:
     """What is shared in place, in whatever state, and what else hangs on it.
 
     Attributes:
-        places: The paths it is shared from: those asked for, or those of what has the CID.
+        places: Where what was asked for by a CID is shared from; of paths, none.
         keys: Every file, by the bytes of its path.
         roots: How many roots hold one of the files, or hold none and lie here.
         managed: How many files there the node made for itself; not among `keys`.
@@ -97,7 +102,7 @@ class SharingTable:
             else:
                 found = _found_below(connection, target)
             keys = found.keys
-            roots = roots_over(connection, keys) | _empty_of(connection, found.roots)
+            roots = roots_over(connection, keys) | empty_roots(connection, found.roots).keys()
             names = _names_of(connection, keys, roots)
             shared = Shared(
                 places=tuple(Path(os.fsdecode(place)) for place in found.places),
@@ -120,7 +125,6 @@ def _found_below(connection: sqlite3.Connection, places: Iterable[Path]) -> _Fou
     found = _Found({}, set(), [])
     for place in places:
         key = os.fsencode(place).removesuffix(b"/")
-        found.places.append(os.fsencode(place))
         # A range of the index: "PATH/..." lies before "PATH0", the character after the slash.
         range_ = {"place": os.fsencode(place), "first": key + b"/", "end": key + b"0"}
         below = "path = :place OR (path > :first AND path < :end)"
@@ -167,21 +171,6 @@ def _add_sizes(found: _Found, rows: Iterable[tuple[bytes, int, int]]) -> None:
     for path, size_bytes, is_managed in rows:
         largest, all_managed = found.sizes.get(path, (0, True))
         found.sizes[path] = max(largest, size_bytes), all_managed and bool(is_managed)
-
-
-def _empty_of(connection: sqlite3.Connection, roots: Iterable[int]) -> set[int]:
-    """Return those roots of which no file is recorded, like a folder of nothing."""
-    found: set[int] = set()
-    for batch, marks in batches(roots):
-        rows = connection.execute(
-            f"""SELECT id FROM roots WHERE id IN ({marks}) AND NOT EXISTS (
-                    SELECT 1 FROM root_files JOIN files ON files.path = root_files.path
-                        AND files.multihash = root_files.multihash
-                    WHERE root_files.root = roots.id)""",
-            batch,
-        )
-        found.update(row[0] for row in rows)
-    return found
 
 
 def _names_of(
