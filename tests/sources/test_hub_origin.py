@@ -24,7 +24,7 @@ from mirrornode.errors import (
 )
 from mirrornode.sources import hub_origin
 from mirrornode.sources.asking_chain import HEADER, asked_through
-from mirrornode.sources.hub_file import IDLE_LIFE_S, MAX_IDLE, HubFileSource, Idle
+from mirrornode.sources.hub_file import HubFileSource
 from mirrornode.sources.hub_origin import HubOrigin
 from mirrornode.sources.origins import (
     FIRST_REST_S,
@@ -593,18 +593,6 @@ def test_abort_from_outside_wakes_a_lane_that_waits(hub: StandInHub, held: HeldR
     worker.join(20)
     released.set()
     assert isinstance(failures[0], SourceGone)
-
-
-def test_idle_connections_are_few_and_young() -> None:
-    now = [0.0]
-    idle: Idle[int] = Idle(clock=lambda: now[0])
-    for number in range(MAX_IDLE + 4):
-        idle.give(number)
-    assert idle.take() == MAX_IDLE + 3
-    assert idle.take(lambda number: number == 3) is None
-    assert idle.take(lambda number: number == 4) == 4
-    now[0] = IDLE_LIFE_S + 1
-    assert idle.take() is None
 
 
 # Several origins

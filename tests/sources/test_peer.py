@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from mirrornode.errors import (
     SourceGone,
     SourceRefused,
 )
-from mirrornode.sources.peer import PeerSource
+from mirrornode.sources.peer import PeerLane, PeerSource
 from mirrornode.store.catalog import Catalog
 from mirrornode.wire.ticket import Ticket
 from support.models import LEAF, folder_of
@@ -263,3 +264,71 @@ def test_batch_when_the_connection_breaks_then_gone_and_not_lacking(body: bytes)
         got, failure = read_batch(peer(ticket), 3)
     assert got == []
     assert isinstance(failure, SourceGone)
+
+
+def canned(visit: Visit) -> None:
+    """Answer every request with the same short block."""
+    while visit.head():
+        visit.answer(b"block")
+
+
+def plain_ticket(port: int) -> Ticket:
+    return Ticket("http", port, ("127.0.0.1",), b"", "token", 60.0, (), 0)
+
+
+def test_connection_of_fetched_blocks_is_left_to_the_next_and_others_need_no_probe() -> None:
+    cid = Cid.raw_sha256(b"b" * 32)
+    with raw_server(canned) as server:
+        source = peer(plain_ticket(server.port))
+        assert source.round_trip_s is None
+        assert source.fetch_blocks([cid]) == [b"block"]
+        first, second = source.open_lane(), source.open_lane()
+        assert isinstance(first, PeerLane)
+        assert isinstance(second, PeerLane)
+        assert first.fetch_block(cid) == b"block"
+        assert server.connections == 1
+        assert second.fetch_block(cid) == b"block"
+        assert server.connections == 2
+        assert [request.split()[0] for request in server.requests] == ["HEAD", "GET", "GET", "GET"]
+        if sys.platform == "linux":
+            assert source.round_trip_s is not None
+        first.abort()
+        second.abort()
+
+
+def test_connections_that_were_kept_are_closed_when_the_fetches_are_broken_off() -> None:
+    cid, left = Cid.raw_sha256(b"b" * 32), threading.Event()
+
+    def until_left(visit: Visit) -> None:
+        canned(visit)
+        left.set()
+
+    with raw_server(until_left) as server:
+        source = peer(plain_ticket(server.port))
+        source.fetch_blocks([cid])
+        source.abort_fetches()
+        assert left.wait(20)
+        assert source.fetch_blocks([cid]) == [b"block"]
+        assert server.connections == 2
+        source.abort_fetches()
+
+
+def test_connection_of_another_ticket_is_not_used_again() -> None:
+    cid = Cid.raw_sha256(b"b" * 32)
+    with raw_server(canned) as before, raw_server(canned) as after:
+        source = peer(plain_ticket(before.port))
+        source.fetch_blocks([cid])
+        source.replace_ticket(plain_ticket(after.port), "")
+        assert source.fetch_blocks([cid]) == [b"block"]
+        assert (before.connections, after.connections) == (1, 1)
+        source.abort_fetches()
+
+
+def test_round_trip_when_a_shorter_one_is_known_then_a_busy_line_does_not_make_the_peer_far() -> (
+    None
+):
+    source = PeerSource("12D3KooPeer", plain_ticket(1), round_trip_s=0.002)
+    source.prefer("127.0.0.1", 0.08)
+    assert source.round_trip_s == 0.002
+    source.prefer("127.0.0.1", 0.001)
+    assert source.round_trip_s == 0.001

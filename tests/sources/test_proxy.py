@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mirrornode.errors import SourceGone, SourceRefused
+from mirrornode.sources.http_client import Endpoint, HttpConnection
 from mirrornode.sources.proxy import proxy_for
 from mirrornode.sources.web import Moved, WebConnection
 from support.certificates import make_authority, server_context
@@ -68,6 +69,16 @@ def test_https_goes_through_a_tunnel_with_its_login(
         assert proxy.places == [f"{HOST}:443"]
         # The proxy's login is for the proxy.
         assert "Proxy-Authorization" not in server.requests[0].head
+
+
+def test_round_trip_when_over_a_proxy_then_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty_server(FILES) as server, stand_in_proxy(port_of(server.url)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.address}")
+        connection = HttpConnection(Endpoint("http", HOST, 80, use_proxy=True), "http:test")
+        connection.connect()
+        assert connection.is_open
+        assert connection.round_trip_s is None  # the kernel knows the way to the proxy only
+        connection.close()
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -155,6 +155,9 @@ class VirtualSwarm:
     def link(self, peer_id: str) -> VirtualLink | None:
         return self.linked.get(peer_id)
 
+    def round_trip_s(self, peer_id: str) -> float | None:
+        return None  # nobody pings
+
     def on_peer(self, callback: Callable[[Link], None]) -> Callable[[], None]:
         self._peer_callbacks.append(callback)
         return lambda: self._peer_callbacks.remove(callback)

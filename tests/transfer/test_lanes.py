@@ -90,6 +90,43 @@ def test_lanes_when_refused_then_halved_and_no_trial_soon() -> None:
     assert set(seen) == {8}
 
 
+def test_lanes_when_the_source_is_far_then_many_at_once_and_only_once() -> None:
+    trials = LaneTrials(16)
+    trials.note_far(10)
+    assert trials.wanted == 12
+    trials.note_far(10)
+    assert trials.wanted == 12
+    trials = LaneTrials(8)
+    trials.note_far(10)
+    assert trials.wanted == 8
+    trials = LaneTrials(8)
+    trials.note_far(-3)
+    assert trials.wanted == 2
+
+
+def test_lanes_when_the_source_is_near_then_as_many_as_near_ones_may_have() -> None:
+    trials = LaneTrials(16, near=4)
+    drive(trials, lambda lanes, now: lanes * 5 * MB, 10.0)
+    assert trials.wanted == 4
+    trials.note_far(16)
+    assert trials.wanted == 16
+
+
+def test_lanes_when_a_far_source_gains_nothing_by_many_then_they_go() -> None:
+    trials = LaneTrials(16)
+    trials.note_far(16)
+    seen = drive(trials, lambda lanes, now: 20 * MB, 8 * REVIEW_S)
+    assert seen[0] == 16
+    assert seen[-1] <= 6
+
+
+def test_lanes_when_a_far_source_has_refused_then_no_more_at_once() -> None:
+    trials = LaneTrials(16)
+    trials.refused(0.0)
+    trials.note_far(16)
+    assert trials.wanted == 1
+
+
 def test_lanes_never_more_than_allowed() -> None:
     for most in (0, 1, 3, 5):
         seen = drive(LaneTrials(most), lambda lanes, now: lanes * 5 * MB, 20.0)

@@ -305,6 +305,55 @@ def test_plan_with_many_sources_begins_with_one_lane_each() -> None:
     assert plan.wanted_lanes("s99", 0.0) == 1
 
 
+def test_plan_gives_far_sources_many_lanes_at_once_all_together() -> None:
+    plan = Plan(uniform_edges(1000), [1000])
+    for name in ("near", "far", "farther", "unknown"):
+        plan.add_source(name, max_lanes=16)
+    plan.score("near").crossed(0.004)
+    plan.score("far").crossed(0.05)
+    plan.score("farther").crossed(0.2)
+    wanted = [plan.wanted_lanes(name, 0.0) for name in ("near", "far", "farther", "unknown")]
+    assert wanted == [2, 16, 3, 1]
+
+
+def test_plan_takes_a_source_for_far_by_its_latency_where_no_round_trip_is_known() -> None:
+    plan = Plan(uniform_edges(1000), [1000])
+    plan.add_source("proxied", max_lanes=16)
+    run = take(plan, "proxied", 1)
+    plan.answered(run, 0.3)
+    assert plan.wanted_lanes("proxied", 0.3) == 16
+
+
+@pytest.mark.parametrize(("leaves", "in_order", "wanted"), [(40, False, 12), (1000, True, 6)])
+def test_plan_gives_a_far_source_fewer_lanes_for_little_work_or_a_reader(
+    leaves: int, in_order: bool, wanted: int
+) -> None:
+    plan = Plan(uniform_edges(leaves), [leaves], in_order=in_order)
+    plan.add_source("far", max_lanes=16)
+    plan.score("far").crossed(0.05)
+    assert plan.wanted_lanes("far", 0.0) == wanted
+
+
+@pytest.mark.parametrize(("rtt_s", "tail"), [(0.001, []), (0.1, [(1, 3), (0, 1)])])
+def test_plan_shares_the_run_of_a_slow_lane_among_those_of_a_far_source_only(
+    rtt_s: float, tail: list[tuple[int, int]]
+) -> None:
+    plan = Plan(uniform_edges(64), [64])
+    plan.add_source("a", max_lanes=2)
+    plan.score("a").crossed(rtt_s)
+    slow, now = take(plan, "a", "slow"), 0.0
+    runs = []
+    while (run := plan.next_run("a", "quick", now)) is not None:
+        runs.append((run.pos, run.stop))
+        while plan.wants_more(run):
+            now += 0.001
+            plan.leaf_arrived(run, now)
+        plan.end_run(run, now)
+    assert now < slow.slow_at
+    assert runs == [(3, 6), (6, 64), *tail]
+    assert slow.stop == (tail[0][0] if tail else 3)
+
+
 def test_plan_when_source_ignores_ranges_then_wants_one_lane() -> None:
     plan = Plan(uniform_edges(64), [64])
     plan.add_source("web", max_lanes=16)

@@ -223,6 +223,7 @@ class SourceFeed:
                 found.peer_id,
                 found.ticket,
                 near_host=found.near_host,
+                round_trip_s=found.round_trip_s,
                 renew=lambda: self._renew(found.peer_id),
             )
         peer = self._peers[found.peer_id] = _Peer(source, found)

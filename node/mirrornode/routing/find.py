@@ -50,6 +50,7 @@ class SwarmPort(RequestPort, Protocol):
     def peer_id(self) -> str: ...
     def links(self) -> list[PeerLink]: ...
     def link(self, peer_id: str) -> PeerLink | None: ...
+    def round_trip_s(self, peer_id: str) -> float | None: ...
     def on_peer(self, callback: Callable[[PeerLink], None]) -> Callable[[], None]: ...
     async def dial(
         self, peer_id: str, addresses: Sequence[str], *, timeout_s: float = 10
@@ -89,6 +90,7 @@ class Found:
     peer_id: str
     ticket: Ticket
     near_host: str  # the IP address we already talk to it through; "" when unknown
+    round_trip_s: float | None = None  # the shortest to it so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,8 @@ class Finder:
         )
         link = self._swarm.link(peer_id)
         near_host = ip_of(link.address) if link is not None else ""
-        return Found(peer_id, tickets.decode_ticket(answer, roots), near_host)
+        round_trip_s = self._swarm.round_trip_s(peer_id)
+        return Found(peer_id, tickets.decode_ticket(answer, roots), near_host, round_trip_s)
 
     async def meet(self, peers: Sequence[str], *, patience_s: float) -> None:
         """Connect to some nodes, and wait until any node of ours is connected; no error if none is.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mirrornode.content.car import section_head
 from mirrornode.content.leaf_form import LeafForm, leaf_block_size, leaf_prefix, leaf_suffix
 from mirrornode.errors import SourceGone, SourceRefused
-from mirrornode.sources.http_client import SENT_LESS
+from mirrornode.sources.http_words import SENT_LESS
 from mirrornode.sources.ports import DIRECT_BYTES
 from mirrornode.sources.refusal import refusal
 from mirrornode.wire.batch import PATH, encode_request

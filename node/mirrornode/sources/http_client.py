@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirrornode.errors import RemoteProtocolError, SourceGone, SourceRefused, SourceTooSlow
-from mirrornode.sources.dialing import Dial, DialBrokenOff, Resolve, look_up
+from mirrornode.sources.dialing import Dial, Resolve, look_up
+from mirrornode.sources.http_words import SENT_LESS, what_went_wrong
 from mirrornode.sources.proxy import Proxy, login_refused, open_tunnel, proxy_for
 from mirrornode.sources.round_trip import round_trip_s
 from mirrornode.sources.sealed_stream import SealedStream
@@ -40,8 +41,6 @@ ANSWER_TIMEOUT_S = 60.0  # for a small answer as a whole: 2 MiB at 35 KB/s
 DRAIN_BYTES = 256 * 1024  # cheaper to read than to connect anew
 DRAIN_TIMEOUT_S = 2.0
 MAX_INTERIM = 8  # answers such as 103 Early Hints before the real one
-
-SENT_LESS = "sent less than it said"
 
 
 class WrongCertificate(SourceRefused):
@@ -91,6 +90,7 @@ class HttpConnection:
         self._response: http.client.HTTPResponse | None = None
         self._resolve = resolve
         self._proxy: Proxy | None = None  # one that is asked for whole URLs
+        self._is_proxied = False
         self._lock = threading.Lock()  # guards the three below against `abort`
         self._dial: Dial | None = None
         self._sock: socket.socket | None = None
@@ -110,8 +110,8 @@ class HttpConnection:
 
     @property
     def round_trip_s(self) -> float | None:
-        """The round trip to whoever is connected, None where that is not known."""
-        return round_trip_s(self._sock)
+        """The round trip to the server; None where that is not known, as over a proxy."""
+        return None if self._is_proxied else round_trip_s(self._sock)
 
     @property
     def is_open(self) -> bool:
@@ -227,6 +227,11 @@ class HttpConnection:
             pass  # the connection is closed below either way
         self._close()
 
+    def close(self) -> None:
+        """Close a connection that nobody uses any more, whoever did."""
+        self._user = threading.get_ident()
+        self._close()
+
     def abort(self) -> None:
         """Break off what is going on, waking a thread that waits on it.
 
@@ -308,6 +313,7 @@ class HttpConnection:
         endpoint = self.endpoint
         host, port = endpoint.host, endpoint.port
         proxy = proxy_for(endpoint.scheme, host, port, self._source_id) if self._may_proxy else None
+        self._is_proxied = proxy is not None
         if proxy is None:
             sock = self._open_socket(host, port, aborts)
         else:
@@ -437,7 +443,7 @@ class HttpConnection:
             if isinstance(exc, TimeoutError):
                 what = "fell silent" if is_connected else "did not accept a connection in time"
                 raise SourceTooSlow(what, source_id=self._source_id) from exc
-            raise self._gone(_words(exc, self.endpoint.host)) from exc
+            raise self._gone(what_went_wrong(exc, self.endpoint.host)) from exc
 
 
 class _Response(http.client.HTTPResponse):
@@ -451,33 +457,6 @@ class _Response(http.client.HTTPResponse):
             self.headers = None  # type: ignore[assignment]  # so says the base: not begun yet
             super().begin()
         raise http.client.BadStatusLine("one interim answer after the other")
-
-
-def _words(failure: Exception, host: str) -> str:
-    """Return what a source did, as a predicate."""
-    if isinstance(failure, DialBrokenOff):
-        return "broken off"
-    if isinstance(failure, socket.gaierror | UnicodeError):
-        return f"cannot be found: {host} has no address ({_reason(failure)})"
-    if isinstance(failure, ConnectionRefusedError):
-        return "refuses connections"
-    if isinstance(failure, http.client.RemoteDisconnected):
-        return "closed the connection without an answer"
-    if isinstance(failure, http.client.IncompleteRead):
-        return SENT_LESS
-    if isinstance(failure, ConnectionResetError | BrokenPipeError):
-        return f"broke the connection ({_reason(failure)})"
-    if isinstance(failure, http.client.BadStatusLine):
-        return "does not speak HTTP as it should"
-    if isinstance(failure, http.client.HTTPException):
-        return f"does not speak HTTP as it should ({_reason(failure)})"
-    if isinstance(failure, OSError) and failure.filename:
-        return f"cannot be asked: {failure.filename}: {_reason(failure)}"
-    return f"cannot be used ({_reason(failure)})"
-
-
-def _reason(failure: Exception) -> str:
-    return str(getattr(failure, "strerror", None) or failure or type(failure).__name__)[:200]
 
 
 @functools.cache

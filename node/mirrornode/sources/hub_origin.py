@@ -29,7 +29,8 @@ from mirrornode.sources.hub_answer import (
     etag_of,
     size_of,
 )
-from mirrornode.sources.hub_file import HubFileSource, Idle
+from mirrornode.sources.hub_file import HubFileSource
+from mirrornode.sources.idle import Idle
 from mirrornode.sources.origins import Origins
 from mirrornode.sources.refusal import asked_rest_s
 from mirrornode.sources.web import (

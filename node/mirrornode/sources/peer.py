@@ -14,6 +14,7 @@ from mirrornode.content.block import MAX_BLOCK_BYTES
 from mirrornode.errors import MirrorError, SourceError, SourceGone, SourceRefused
 from mirrornode.sources.batch_reader import BatchReader
 from mirrornode.sources.http_client import Endpoint, HttpConnection, WrongCertificate
+from mirrornode.sources.idle import Idle
 from mirrornode.sources.refusal import refusal
 from mirrornode.sources.run_reader import RunReader
 from mirrornode.wire import batch
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LANES: Final = 4  # at most: measured on a LAN, 16 connections are slower than 2
+LANES: Final = 16  # at most
+NEAR_LANES: Final = 4  # on a LAN: measured there, 16 connections are slower than 2
 CONTENT_PATH: Final = "/ipfs/"
 PROBE: Final = "/ipfs/bafkqaaa?format=raw"  # the empty identity block: every node has it
 MAX_FETCH_BATCH = 64  # inner nodes and folders in one answer, which is kept in memory whole
@@ -43,6 +45,7 @@ class PeerSource:
         ticket: Ticket,
         *,
         near_host: str = "",
+        round_trip_s: float | None = None,
         renew: Callable[[], Ticket] | None = None,
         path: str = CONTENT_PATH,
         lanes: int = LANES,
@@ -52,17 +55,23 @@ class PeerSource:
         Args:
             path: Below which files are asked for by their root.
             near_host: The IP address this node already talks to the peer through; tried first.
+            round_trip_s: The shortest to the peer so far. What connections find out later may be
+                the queue of a busy line.
             renew: Returns a fresh ticket; called from lane threads when the bearer is refused.
         """
         self.peer_id = peer_id
         self.source_id = f"peer:{peer_id}"
         self.max_lanes = lanes
+        self.near_lanes = min(lanes, NEAR_LANES)
         self.max_batch = min(ticket.batch, batch.MAX_BLOCKS)
         self.path = path
         self._renew = renew
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
         self._fetching: set[PeerLane] = set()
+        self._spares: Idle[tuple[Ticket, HttpConnection]] = Idle()
+        self._answered: set[str] = set()  # hosts at which the peer was met
+        self.round_trip_s = round_trip_s
         self._use(ticket, near_host)
 
     def _use(self, ticket: Ticket, near_host: str) -> None:
@@ -86,9 +95,7 @@ class PeerSource:
                 return [lane.fetch_block(cid) for cid in cids]
             return self._fetch_batches(lane, cids)
         finally:
-            lane.abort()
-            with self._lock:
-                self._fetching.discard(lane)
+            self._put_away(lane)
 
     def _fetch_batches(self, lane: PeerLane, cids: Sequence[Cid]) -> list[bytes | None]:
         """Fetch with few requests; an answer ends at the first block that the peer lacks."""
@@ -104,11 +111,30 @@ class PeerSource:
         return found
 
     def abort_fetches(self) -> None:
-        """Break off every `fetch_blocks` that is going on."""
+        """Break off every `fetch_blocks` that is going on, and keep no connection for the next."""
         with self._lock:
-            fetching = list(self._fetching)
+            fetching, self._fetching = self._fetching, set()
         for lane in fetching:
             lane.abort()
+        for _, connection in self._spares.take_all():
+            connection.close()
+
+    def _put_away(self, lane: PeerLane) -> None:
+        """Leave a lane's connection to the next one: on a long line each costs four round trips."""
+        ticket, connection = self._ticket, lane.give_up()
+        with self._lock:
+            is_wanted = lane in self._fetching
+            self._fetching.discard(lane)
+            if connection is not None and is_wanted:
+                self._spares.give((ticket, connection))
+                return
+        if connection is not None:
+            connection.close()
+
+    def take_spare(self, ticket: Ticket) -> HttpConnection | None:
+        """Return an open connection that was made with this ticket, for the caller alone."""
+        spare = self._spares.take(lambda kept: kept[0] is ticket)
+        return spare[1] if spare is not None else None
 
     def replace_ticket(self, ticket: Ticket, near_host: str) -> None:
         """Use another ticket from now on: the peer has come back, maybe at another port."""
@@ -134,9 +160,16 @@ class PeerSource:
         with self._lock:
             return list(self._hosts)
 
-    def prefer(self, host: str) -> None:
-        """Try this host first from now on: it has answered."""
+    def is_known(self, host: str) -> bool:
+        """Tell whether the peer was met at this host."""
+        return host in self._answered
+
+    def prefer(self, host: str, round_trip_s: float | None) -> None:
+        """Try this host first from now on: the peer is there."""
         with self._lock:
+            self._answered.add(host)
+            if round_trip_s is not None:
+                self.round_trip_s = min(round_trip_s, self.round_trip_s or round_trip_s)
             if host in self._hosts:
                 self._hosts.remove(host)
                 self._hosts.insert(0, host)
@@ -187,6 +220,14 @@ class PeerLane:
         """See `TimedLane.round_trip_s`."""
         connection = self._connection
         return connection.round_trip_s if connection is not None else None
+
+    def give_up(self) -> HttpConnection | None:
+        """Return the open connection, which is the lane's no more; None when there is none."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return None
+        connection.finish()
+        return connection if connection.is_open else None
 
     def begin(self, file: FileOfTransfer, first: int, stop: int, skip_bytes: int = 0) -> None:
         """Ask for the leaves `[first, stop)`; see `Lane.begin`."""
@@ -270,6 +311,10 @@ class PeerLane:
         source, aborts = self._source, self._aborts
         if self._connection is not None and self._connection.is_open:
             return self._connection
+        if (spare := source.take_spare(ticket)) is not None:
+            spare.pace = self._pace
+            self._connection = spare
+            return spare
         failure: SourceError = SourceGone("gave no address", source_id=source.source_id)
         for host in source.hosts():
             endpoint = Endpoint(ticket.scheme, host, ticket.port, pin=ticket.cert_sha256)
@@ -279,11 +324,13 @@ class PeerLane:
             if self._aborts != aborts:
                 raise SourceGone("broken off", source_id=source.source_id)
             try:
-                connection.request(PROBE, _headers(ticket), method="HEAD")
+                connection.connect()
+                if not (endpoint.pin or source.is_known(host)):
+                    connection.request(PROBE, _headers(ticket), method="HEAD")  # is it the peer?
             except SourceError as exc:
                 failure = exc
                 continue
-            source.prefer(host)
+            source.prefer(host, connection.round_trip_s)
             return connection
         raise failure
 

@@ -108,6 +108,19 @@ class TimedLane(Protocol):
         """The shortest round trip of its connection, None where that is not known."""
 
 
+@runtime_checkable
+class FarOrNear(Protocol):
+    """A source on the LAN or anywhere, which may know where before the first lane has asked."""
+
+    @property
+    def near_lanes(self) -> int:
+        """At most so many lanes as long as it is not known to be far."""
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """The shortest round trip of its connections, None where that is not known."""
+
+
 class BatchLane(Lane, Protocol):
     """A lane that can bring small files of one leaf each, many in one request."""
 

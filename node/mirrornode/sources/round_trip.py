@@ -1,7 +1,7 @@
 """The round trip of a TCP connection, as the kernel has measured it: asking it sends nothing.
 
 Source: `struct tcp_info` of Linux, `tcpi_rtt` and `tcpi_min_rtt` in microseconds. Elsewhere nothing
-is known. Over a proxy it is the way to the proxy.
+is known.
 """
 
 from __future__ import annotations

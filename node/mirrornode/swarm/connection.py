@@ -131,8 +131,8 @@ class Connection:
 
     @property
     def round_trip_s(self) -> float | None:
-        """Mean of the latest pings; None before the first was answered."""
-        return self._mux.round_trip_s or None
+        """The shortest of the pings; None before the first was answered."""
+        return self._mux.shortest_round_trip_s
 
     def abort(self) -> None:
         """End the connection at once."""

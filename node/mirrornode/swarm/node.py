@@ -232,7 +232,7 @@ class Swarm:
         return self._links.get(peer_id)
 
     def round_trip_s(self, peer_id: str) -> float | None:
-        """Return the round trip to a connected peer, None before it was measured."""
+        """Return the shortest round trip to a connected peer, None before it was measured."""
         return self._island.round_trip_s(peer_id)
 
     def on_peer(self, callback: Callable[[PeerLink], None]) -> Callable[[], None]:

@@ -183,6 +183,7 @@ class MuxedConnection:
         self.pipe = pipe
         self.round_trip_s = 0.0
         """Of pings, smoothed; 0 before the first was answered."""
+        self.shortest_round_trip_s: float | None = None
         self._outgoing = Signal()
         self._room = Signal()
         self._session = Session(
@@ -298,4 +299,5 @@ class MuxedConnection:
         if value == self._ping and not self._ponged.is_set():
             now_s = trio.current_time() - self._pinged_at
             self.round_trip_s = (self.round_trip_s + now_s) / 2 if self.round_trip_s else now_s
+            self.shortest_round_trip_s = min(now_s, self.shortest_round_trip_s or now_s)
             self._ponged.set()

@@ -174,8 +174,15 @@ class Board:
         max_lanes: int = FIRST_LANES,
         *,
         may_grow: bool = False,
+        near_lanes: int | None = None,
+        rtt_s: float | None = None,
     ) -> None:
-        """Admit or revive a source; a source that just arrived counts as a sign of life."""
+        """Admit or revive a source; a source that just arrived counts as a sign of life.
+
+        Args:
+            near_lanes: See `Plan.add_source`.
+            rtt_s: The round trip to the source, where that is known already.
+        """
         with self._changed:
             self._may_grow[source_id] = may_grow
             self._plan.add_source(
@@ -184,7 +191,10 @@ class Board:
                 cursor=cursor,
                 max_batch=max_batch,
                 max_lanes=max_lanes,
+                near_lanes=near_lanes,
             )
+            if rtt_s is not None:
+                self._plan.score(source_id).crossed(rtt_s)
             self._last_arrival = self._clock()
 
     def revive(self, source_id: str) -> None:

@@ -5,6 +5,8 @@ Driven by: `transfer.plan`, which counts what arrives and asks now and then.
 A trial doubles the lanes and compares the source's rate before and after. A gain that is less than
 `WORTH` of what as many equal lanes would add is none: then the lanes go, and the next trial waits.
 A gain all the same makes a trial with half as many more.
+A far source gets many lanes without a trial: one at a time they would take seconds each to show
+their worth, on a line where packets are lost, and there every lane is worth as much as the first.
 Growing needs twice the gain that keeping does, so that noise does not make the number swing.
 """
 
@@ -24,11 +26,17 @@ REVIEW_S = 30.0  # between trials with fewer lanes than have been granted
 class LaneTrials:
     """The lane count of one source, by trial."""
 
-    def __init__(self, most: int, first: int = FIRST_LANES) -> None:
-        """Begin with `first` lanes, or `most` if that is less."""
-        self.most = max(1, most)
+    def __init__(self, most: int, first: int = FIRST_LANES, *, near: int | None = None) -> None:
+        """Begin with `first` lanes, or `most` if that is less; never have more than `most`.
+
+        Args:
+            near: Nor more than this, as long as the source is not known to be far.
+        """
+        self._most_far = max(1, most)
+        self.most = self._most_far if near is None else max(1, min(near, most))
         self.wanted = min(first, self.most)
         self._least = self.wanted
+        self._is_far = False
         self._arrived_bytes = 0
         self._arrived_leaves = 0
         self._window: tuple[float, int, int] | None = None  # began at, with so many bytes, leaves
@@ -49,8 +57,17 @@ class LaneTrials:
     def refused(self, now: float) -> None:
         """Note that the server said it has too much to do: half the lanes, and no trial soon."""
         self.wanted = self._least = max(1, self.wanted // 2)
+        self._is_far = True  # and if it is: no more at once than it has borne
         self._end_trial()
         self._hold(now)
+
+    def note_far(self, room: int) -> None:
+        """Note that the source is far away: up to `room` more lanes at once, trials go on there."""
+        self.most = self._most_far
+        if not self._is_far:
+            self._is_far = True
+            self.wanted = min(self.most, self.wanted + max(0, room))
+            self._end_trial()
 
     def look(self, now: float, busy_lanes: int, room: int) -> int:
         """Return the number of lanes wanted now.

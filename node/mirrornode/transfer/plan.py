@@ -30,10 +30,14 @@ from mirrornode.transfer.todo import Todo
 LATENCIES_A_RUN = 32  # a far source gets longer runs: waiting costs it 3 % of its time
 MAX_RUN_S = 6.0
 ORDER_RUN_S = 0.15  # for a reader the next leaves count, not the long run
-ORDER_LATENCIES = 3
+ORDER_LATENCIES = 12  # of a far source: with fewer its lanes wait for more than they bring
+MAX_ORDER_RUN_S = 2.0
 MAX_RUN_BYTES = 64 << 20
 LOOK_EVERY_S = 0.1  # between two looks for late runs, and two sums of all rates
 FEW_SOURCES = 2  # more of them fill a line with one lane each, until a trial shows otherwise
+FAR_LANES = 16  # more for far sources at once, all together: a lost packet stops one of many
+FAR_READER_LANES = 4  # not many beside the one that brings what a reader waits for
+FAR_LEAVES = 4  # left for each lane at least
 LANE_BUDGET = 64  # lanes of all sources together; each source may have one in any case
 GROW_LEFT_S = 3.0  # no more lanes are tried when less than this is left to do
 
@@ -91,6 +95,7 @@ class Plan:
         cursor: int = 0,
         max_batch: int = 0,
         max_lanes: int = FIRST_LANES,
+        near_lanes: int | None = None,
     ) -> None:
         """Admit a source, or revive one that was given up; a banned one stays banned.
 
@@ -99,13 +104,14 @@ class Plan:
             cursor: The leaf to begin with, if the source has it and nobody works on it.
             max_batch: How many small files a run may hold.
             max_lanes: Never grant more lanes than this.
+            near_lanes: Nor more than this while the source is not known to be far.
         """
         source = self._sources.get(source_id)
         if source is None:
             is_crowded = len(self._sources) >= FEW_SOURCES
             self._sources[source_id] = PlannedSource(
                 self._todo.admit(source_id, available),
-                LaneTrials(max_lanes, 1 if is_crowded else FIRST_LANES),
+                LaneTrials(max_lanes, 1 if is_crowded else FIRST_LANES, near=near_lanes),
                 max_batch,
                 cursor,
             )
@@ -206,9 +212,16 @@ class Plan:
             room = max(0, LANE_BUDGET - self._granted)
         busy = sum(rate.is_known for rate in source.lanes.values())
         before = source.trials.wanted
+        if source.score.is_far:
+            source.trials.note_far(min(room, self._far_room()))
         wanted = source.trials.look(now, busy, room)
         self._granted += wanted - before
         return wanted
+
+    def _far_room(self) -> int:
+        """Return how many lanes a far source may have beyond the first, before any trial."""
+        most = FAR_READER_LANES if self._in_order else FAR_LANES
+        return min(most, self.left // FAR_LEAVES) - self._granted
 
     def keeps_lane(self, source_id: str, lane: object) -> bool:
         """Tell whether a lane that asks for work should stay; else it ends and is forgotten."""
@@ -384,7 +397,7 @@ class Plan:
         latency_s = source.score.latency_s
         run_s = max(RUN_S, LATENCIES_A_RUN * latency_s)
         if self._in_order:
-            run_s = max(ORDER_RUN_S, ORDER_LATENCIES * latency_s)
+            run_s = max(ORDER_RUN_S, min(MAX_ORDER_RUN_S, ORDER_LATENCIES * latency_s))
         run_s = min(run_s, MAX_RUN_S)
         if self._speed:
             left_s = self.left_bytes / self._speed

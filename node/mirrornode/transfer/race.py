@@ -51,9 +51,7 @@ class Race:
         for victim in self._slowest_first(now):
             if not victim.is_open or self._done.find(0, victim.pos, victim.stop) < 0:
                 continue
-            if victim in source.runs and now < victim.slow_at:
-                # Both lanes share what this source gives: a new request would gain nothing, and
-                # what the server has sent for the old one already would be sent twice.
+            if _is_as_fast(source, victim, now):
                 continue
             last = victim.stop - 1
             if not (holding.has(last) or holding.has(victim.pos)):
@@ -88,8 +86,8 @@ class Race:
         edges = self._edges
         mine_s = self._leaf_s(source, head, rate)
         owner = min(copies, key=lambda run: run.left_s(edges, now, head + 1))
-        if owner in source.runs and now < owner.slow_at:
-            return None  # see `steal`: what the server has sent already would come twice
+        if _is_as_fast(source, owner, now):
+            return None
         if owner.left_s(edges, now, head + 1) > 2 * mine_s + STEAL_MARGIN_S:
             limit = bisect_right(edges, edges[head] + want_bytes, head + 1, owner.stop + 1) - 1
             stop = max(head + 1, limit)
@@ -156,6 +154,15 @@ class Race:
         """Return how long a lane would need for one leaf."""
         size = self._edges[leaf + 1] - self._edges[leaf]
         return source.score.latency_s + size / rate.bytes_per_s
+
+
+def _is_as_fast(source: PlannedSource, run: Run, now: float) -> bool:
+    """Tell whether a run is of `source` itself, and another lane of that would gain nothing.
+
+    The lanes of a near source share what it gives: what it has sent for the run already would only
+    be sent twice. Those of a far one are slowed by lost packets, each by its own.
+    """
+    return run in source.runs and now < run.slow_at and not source.score.is_far
 
 
 def _lively(copies: Sequence[Run], now: float) -> int:

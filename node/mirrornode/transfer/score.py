@@ -13,6 +13,8 @@ FIRST_RATE = 8e6  # bytes a second assumed before anything arrived: a first run 
 MAX_FAILURES = 6  # consecutive failures after which a source is given up
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MAX_S = 8.0
+FAR_RTT_S = 0.010  # a LAN is below, Wi-Fi included
+FAR_LATENCY_S = 0.1  # where no round trip is known: what a busy server of a LAN seldom takes
 MAX_REST_S = 60.0  # of the rest that a source asks for; it may name any number
 
 
@@ -91,6 +93,13 @@ class Score:
     def crossed(self, rtt_s: float) -> None:
         """Note the round trip of one of the source's connections."""
         self.rtt_s = rtt_s if self.rtt_s is None else min(self.rtt_s, rtt_s)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether a long line lies between, as far as is known."""
+        if self.rtt_s is not None:
+            return self.rtt_s >= FAR_RTT_S
+        return self.latency_s >= FAR_LATENCY_S
 
     @property
     def weight(self) -> float:

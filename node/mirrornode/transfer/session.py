@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mirrornode.errors import MirrorError
 from mirrornode.events import GetProgress, SourceState
+from mirrornode.sources.ports import FarOrNear
 from mirrornode.transfer.board import Board
 from mirrornode.transfer.finishing import Finishers
 from mirrornode.transfer.keeper import Keeper
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_S = 0.2
+FIRST_TICK_S = 0.05  # in the first second: whoever turns out to be far gets more lanes
 HOPELESS_S = 5.0  # how long sources that nobody knows of yet may take, when all others lack it
 CLAIM_EVERY_S = 5.0  # the sync window: what a power cut may cost
 GATHER_S = 0.03  # small files are finished and recorded many at a time: waking up costs more
@@ -193,6 +195,7 @@ class TransferSession:
                 if state != "failed":
                     continue
             self._sources[source_id] = source
+            peer = source if isinstance(source, FarOrNear) else None
             self.board.add_source(
                 source_id,
                 offer.available,
@@ -200,6 +203,8 @@ class TransferSession:
                 source.max_batch,
                 source.max_lanes,
                 may_grow=offer.may_get_more,
+                near_lanes=peer.near_lanes if peer else None,
+                rtt_s=peer.round_trip_s if peer else None,
             )
             self._start_lanes(source)
             log.info("source admitted source=%s", source_id)
@@ -260,9 +265,10 @@ class TransferSession:
         finish, *others = tasks
         last_bytes, last_at = self.board.snapshot(()).done_bytes, time.monotonic()
         signs, last_sign = 0, last_at
-        hopeful_at = last_at
+        hopeful_at = began = last_at
         while not finish.done():
-            await asyncio.wait([finish], timeout=TICK_S)
+            is_new = time.monotonic() - began < 1.0
+            await asyncio.wait([finish], timeout=FIRST_TICK_S if is_new else TICK_S)
             for task in others:
                 if task.done():
                     task.result()  # they end early only by a bug, which must be seen
