@@ -31,8 +31,11 @@ from bench.scene import Settings
 from bench.table import report_lines, table_lines
 
 SCENARIOS = {
-    one.SCENARIO.name: one.SCENARIO
-    for one in (share, single, endpoint, sources, crowd, folder, link)
+    one.name: one
+    for one in (
+        *(module.SCENARIO for module in (share, single, endpoint, sources, crowd, folder)),
+        *(link.LINK, link.LOSSY, link.FAR_HUB),
+    )
 }
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 # The content, the copies in the stores of Kubo and Helia, what one run leaves, and some room.

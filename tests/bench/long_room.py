@@ -12,6 +12,7 @@ from bench.programs import Unavailable, rival_environment
 from bench.servers import Server
 
 MTU_BYTES = 1500
+CONGESTION = "/proc/sys/net/ipv4/tcp_congestion_control"  # of a namespace
 NETEM_QUEUE_PACKETS = "100000"
 TUN_QUEUE_PACKETS = "10000"
 BY_NETEM = "tc netem"
@@ -30,8 +31,12 @@ class Line:
 class LongRoom(Room):
     """A namespace behind a slow, long, lossy line; `made_by` says how it was done."""
 
-    def __init__(self, line: Line, scratch: Path) -> None:
+    def __init__(self, line: Line, scratch: Path, congestion: str = "") -> None:
         """Open it; `scratch` holds a log.
+
+        Args:
+            congestion: Name of the TCP algorithm of whoever sends from the room; "" for that of
+                the machine.
 
         Raises:
             Unavailable: There are no namespaces here, or neither netem nor TUN devices.
@@ -41,6 +46,8 @@ class LongRoom(Room):
         self._scratch = scratch
         self._program: Server | None = None
         super().__init__(mtu_bytes=MTU_BYTES)
+        if congestion:
+            self.run_inside("sh", "-c", f"echo {congestion} > {CONGESTION}")
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()

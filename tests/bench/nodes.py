@@ -15,6 +15,7 @@ import psutil
 
 from bench.network import LOOPBACK, Room
 from bench.servers import Server, ServerFailed
+from mirrornode.routing.find import FRESH_S
 
 COMMAND = Path(sys.executable).with_name("mirrornode")
 TIMEOUT_S = 60.0
@@ -48,6 +49,7 @@ class Node(Server):
             words += ["--bootstrap", address]
         settings = {**os.environ, **env} if env else None
         super().__init__(words, home.with_suffix(".log"), room=room, env=settings)
+        self._started_s = time.monotonic()
         self.address = str(self.ready["listen"][0])
         self.peer_id = str(self.ready["peer_id"])
 
@@ -77,6 +79,11 @@ class Node(Server):
                 return
             if time.monotonic() > deadline_s:
                 raise ServerFailed(f"{self.home.name} does not come to rest: {announcements}")
+
+    def wait_settled(self) -> None:
+        """Wait until it is at rest and has run for so long that it expects no first peers more."""
+        self.wait_idle()
+        time.sleep(max(0.0, self._started_s + FRESH_S - time.monotonic()))
 
     def verb(self, *words: str | Path) -> list[dict[str, Any]]:
         """Run a verb against this node and return its JSON lines."""

@@ -48,6 +48,7 @@ class ScriptedFinder:
         roots: Sequence[Cid],
         peers: Sequence[str] = (),
         on_gateway: Callable[[str], None] | None = None,
+        on_looked: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[Found | FoundBlocks, None]:
         self.on_gateway = on_gateway
         while True:

@@ -11,7 +11,15 @@ import pytest
 
 from mirrornode.content.cid import Cid
 from mirrornode.errors import LocalProtocolError, RemoteProtocolError, SourceTooSlow, TargetError
-from mirrornode.routing.find import ASK_BACK_S, Finder, Found, FoundBlocks, SwarmPort, split_peer
+from mirrornode.routing.find import (
+    ASK_BACK_S,
+    FRESH_S,
+    Finder,
+    Found,
+    FoundBlocks,
+    SwarmPort,
+    split_peer,
+)
 from mirrornode.routing.kad.node import ProviderRecord
 from mirrornode.wire.ticket import PROTOCOL, Holding, Ticket, decode_request, encode_ticket
 from support.room import FakeDht
@@ -99,6 +107,57 @@ def test_provider_of_the_dht_is_dialled_and_asked() -> None:
         assert (await net.first()).peer_id == seed.peer_id
 
     run_virtual(scene())
+
+
+def test_looked_when_all_that_the_dht_named_have_been_asked() -> None:
+    async def scene() -> None:
+        net = Net()
+        empty, office = net.peer("empty", holds=False)
+        dead = net.net.join("dead")
+        net.net.kill(dead.peer_id)
+        net.dht.providers[ROOT.multihash] = [
+            ProviderRecord(dead.peer_id, tuple(dead.addresses())),
+            ProviderRecord(empty.peer_id, tuple(empty.addresses())),
+        ]
+        asked: list[int] = []
+        finding = net.finder.find([ROOT], on_looked=lambda: asked.append(office.asked))
+        waiting = asyncio.create_task(anext(finding))
+        await asyncio.sleep(60)
+        assert len(asked) == 1
+        assert asked[0] >= 1
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    run_virtual(scene())
+
+
+@pytest.mark.parametrize(("age_s", "waits_s"), [(0.0, FRESH_S), (1.0, FRESH_S - 1.0), (60.0, 0.0)])
+def test_looked_when_there_is_no_dht_then_as_soon_as_peers_must_have_come(
+    age_s: float, waits_s: float
+) -> None:
+    async def scene() -> None:
+        net = Net()
+        times = iter([100.0])
+        finder = Finder(
+            cast("SwarmPort", net.asker), Nowhere(), clock=lambda: next(times, 100.0 + age_s)
+        )
+        clock = asyncio.get_running_loop().time
+        began, looked = clock(), asyncio.Event()
+        finding = finder.find([ROOT], on_looked=looked.set)
+        waiting = asyncio.create_task(anext(finding))
+        await looked.wait()
+        assert clock() - began == pytest.approx(waits_s)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    run_virtual(scene())
+
+
+class Nowhere(FakeDht):
+    """A DHT of which this node knows nobody."""
+
+    async def wait_for_peers(self) -> None:
+        await asyncio.Event().wait()
 
 
 def test_dht_when_a_look_up_fails_then_asked_again() -> None:

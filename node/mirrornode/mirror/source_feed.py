@@ -98,6 +98,7 @@ class SourceFeed:
         self._offers: asyncio.Queue[Offer] = asyncio.Queue()
         self.file_urls: list[HttpFileSource] = []
         self.named = NamedRoots()
+        self.looked = asyncio.Event()  # the first round of finding is over
 
     async def run(self, peers: Sequence[str], mirrors: MirrorChoice | None = None) -> None:
         """Find peers and look at mirrors until cancelled; may run several times at once.
@@ -116,7 +117,12 @@ class SourceFeed:
         async with (
             asyncio.TaskGroup() as group,
             aclosing(
-                self._finder.find([self._target], peers, lambda url: self._add_gateway(url, group))
+                self._finder.find(
+                    [self._target],
+                    peers,
+                    lambda url: self._add_gateway(url, group),
+                    self.looked.set,
+                )
             ) as finding,
         ):
             if mirrors is not None:
@@ -127,6 +133,19 @@ class SourceFeed:
                     self._add_block_peer(found.peer_id)
                 else:
                     self._add_peer(found)
+
+    async def named_or_looked(self, timeout_s: float) -> None:
+        """Wait until a root is named, or nobody more is expected to turn up at once."""
+        waiting = {
+            asyncio.create_task(self.named.wait()),
+            asyncio.create_task(self.looked.wait()),
+        }
+        try:
+            await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     def note_progress(self, progress: GetProgress) -> None:
         """Learn how the transfer is doing; called with each of its events."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mirrornode.errors import MirrorError, TargetError
+from mirrornode.routing.first_looks import FirstLook, FirstLooks
 from mirrornode.swarm.peer_ports import RequestPort
 from mirrornode.wire import ticket as tickets
 from mirrornode.wire.multiaddr import ip_of
@@ -40,6 +42,7 @@ ROUTERS_AGAIN_S = 15.0  # between two rounds of asking delegated routers
 MAX_ROUTER_DIALS = 16  # peers that one round may send us to
 MAX_ROUTER_ADDRESSES = 256  # different ones, dialled in one search because routers named them
 GATEWAY_AFTER_S = 2.0  # a provider's gateway is used when no ticket has come by then
+FRESH_S = 2.5  # a node that has run for longer and knows no DHT peer need not wait for one
 ASK_BACK_S = 0.5  # between two questions to a peer that asks us for the same
 
 
@@ -109,8 +112,10 @@ class Finder:
         dht: DhtPort,
         routers: RoutersPort | None = None,
         blocks: BlockAsker | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin.
+        """Begin, with the node.
 
         Args:
             swarm: Our connections.
@@ -123,6 +128,8 @@ class Finder:
         self._routers = routers
         self.blocks = blocks
         self._searches: set[_Search] = set()
+        self._clock = clock
+        self._began = clock()
 
     def asked_by(self, peer_id: str, roots: Sequence[Cid]) -> None:
         """Note that a peer asked this node for `roots`.
@@ -144,6 +151,11 @@ class Finder:
             if target.multihash in search.relevant:
                 search.relevant.add(root.multihash)
                 search.look_again.set()
+
+    @property
+    def fresh_s(self) -> float:
+        """For how many seconds more the first peers of this node may be on their way."""
+        return max(0.0, self._began + FRESH_S - self._clock())
 
     @property
     def peer_id(self) -> str:
@@ -223,6 +235,7 @@ class Finder:
         roots: Sequence[Cid],
         peers: Sequence[str] = (),
         on_gateway: Callable[[str], None] | None = None,
+        on_looked: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[Found | FoundBlocks, None]:
         """Yield peers that hold any of `roots`, each again when it has come back; never ends.
 
@@ -231,12 +244,14 @@ class Finder:
             peers: Multiaddrs with /p2p/ to dial besides.
             on_gateway: Told the URLs of HTTP gateways that delegated routers name, again and again;
                 not those of peers that have shown a ticket.
+            on_looked: Called once, when the DHT and the routers have answered for the first time,
+                and those whom they named; or nobody is there to ask.
 
         Raises:
             TargetError: One of `peers` is not such a multiaddr.
         """
         dials = [split_peer(address) for address in peers]
-        search = _Search(self._swarm, self._dht, self._routers, self, roots, on_gateway)
+        search = _Search(self._swarm, self._dht, self._routers, self, roots, on_gateway, on_looked)
         self._searches.add(search)
         try:
             async with search.running(dials):
@@ -257,12 +272,14 @@ class _Search:
         finder: Finder,
         roots: Sequence[Cid],
         on_gateway: Callable[[str], None] | None,
+        on_looked: Callable[[], None],
     ) -> None:
         self._swarm = swarm
         self._dht = dht
         self._routers = routers
         self._finder = finder
         self._on_gateway = on_gateway
+        self._looks = FirstLooks(on_looked)
         self._router_addresses: set[str] = set()
         self._roots = roots
         self.relevant = {root.multihash for root in roots}
@@ -283,9 +300,9 @@ class _Search:
                 self._spawn(self._dial_again_and_again(peer_id, [address]))
             self._spawn(self._ask_connected())
             for root in self._roots[:MAX_DHT_ROOTS]:
-                self._spawn(self._look_up(root))
+                self._spawn(self._look_up(root, self._looks.begin()))
                 if self._routers is not None:
-                    self._spawn(self._ask_routers(self._routers, root))
+                    self._spawn(self._ask_routers(self._routers, root, self._looks.begin()))
             yield
         finally:
             stop_listening()
@@ -329,9 +346,15 @@ class _Search:
                 async with asyncio.timeout(ASK_AGAIN_S):
                     await self.look_again.wait()
 
-    async def _look_up(self, root: Cid) -> None:
+    async def _look_up(self, root: Cid, first: FirstLook) -> None:
+        try:
+            async with asyncio.timeout(self._finder.fresh_s):
+                await self._dht.wait_for_peers()
+        except TimeoutError:
+            first.over()
         while True:
             await self._dht.wait_for_peers()
+            asking = []
             try:
                 async for record in self._dht.find_providers(
                     root.multihash, timeout_s=DHT_TIMEOUT_S
@@ -339,14 +362,17 @@ class _Search:
                     # A holder whose link is gone may have come back where the record says.
                     is_linked = self._swarm.link(record.peer_id) is not None
                     if record.peer_id not in self._holders or not is_linked:
-                        self._spawn(self._dial_and_ask(record.peer_id, record.addresses))
+                        dialling = self._dial_and_ask(record.peer_id, record.addresses)
+                        asking.append(self._spawn(dialling))
             except MirrorError as exc:
                 log.info("DHT look-up failed root=%s reason=%s", root, exc)
+            self._spawn(first.over_after(asking))
             await asyncio.sleep(DHT_AGAIN_S)
 
-    async def _ask_routers(self, routers: RoutersPort, root: Cid) -> None:
+    async def _ask_routers(self, routers: RoutersPort, root: Cid, first: FirstLook) -> None:
         while True:
             tried: set[str] = set()
+            asking = []
             async with aclosing(routers.find_providers(root)) as providers:
                 async for provider in providers:
                     peer_id = provider.peer_id
@@ -356,7 +382,8 @@ class _Search:
                     if len(tried | {peer_id}) > MAX_ROUTER_DIALS:
                         break
                     tried.add(peer_id)
-                    self._spawn(self._try_provider(provider))
+                    asking.append(self._spawn(self._try_provider(provider)))
+            self._spawn(first.over_after(asking))
             await asyncio.sleep(ROUTERS_AGAIN_S)
 
     async def _try_provider(self, provider: Provider) -> None:

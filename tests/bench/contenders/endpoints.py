@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contenders.residents import environment, script
-from bench.contenders.web import free_port
+from bench.contenders.web import aria2c_options, free_port
 from bench.measure import Command, timed, warm_pages
 from bench.network import LOOPBACK
 from bench.nodes import COMMAND, Node
@@ -35,8 +35,10 @@ from mirrornode import __version__
 
 if TYPE_CHECKING:
     from bench.content import Content
+    from bench.network import Room
     from bench.results import Sample
 
+ROOM_PORT = 8300
 READY_TIMEOUT_S = 90.0  # olah imports much
 FETCHED = "fetched, never verified; no TLS"
 
@@ -109,10 +111,12 @@ class Olah:
         raise ServerFailed(f"olah did not start: {self._log.read_text()[-500:]}")
 
 
-def stand_in(scene: Scene, content: Content) -> Endpoint:
-    """Start the stand-in for the Hub; it stays until the scenario ends."""
-    address = f"{LOOPBACK}:{free_port()}"
-    server = scene.enter(script(scene, sys.executable, "hub_server", address, content.path))
+def stand_in(scene: Scene, content: Content, room: Room | None = None) -> Endpoint:
+    """Start the stand-in for the Hub, maybe in a room; it stays until the scenario ends."""
+    address = f"{room.host}:{ROOM_PORT}" if room else f"{LOOPBACK}:{free_port()}"
+    server = scene.enter(
+        script(scene, sys.executable, "hub_server", address, content.path, room=room)
+    )
     return Endpoint(f"http://{address}", server.pid)
 
 
@@ -169,30 +173,104 @@ def hf_download(
 
     def open_() -> Run:
         program, server = need_rival_python("hub").with_name("hf"), endpoint()
-        env = environment(scene) | {
-            "HF_ENDPOINT": server.url,
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        }
+        return lambda: _hf_download(scene, content, program, server, content.size_bytes)
+
+    return Contender(name, _hub_version, FETCHED, open_)
+
+
+def hf_download_by_new_node(
+    scene: Scene, content: Content, hub: Callable[[], Endpoint], room: Room, *, name: str
+) -> Contender:
+    """The Hub's own client through a node that nobody has asked for the file before."""
+
+    def open_() -> Run:
+        program, origin = need_rival_python("hub").with_name("hf"), hub()
+
+        def run() -> Sample:
+            env = {"MIRRORNODE_ORIGIN": origin.url}
+            with scene.fresh() as folder, Node(folder / "home", host=room.our_host, env=env) as new:
+                new.wait_settled()
+                endpoint = Endpoint(str(new.ready["gateway"]), new.pid)
+                return _hf_download(scene, content, program, endpoint, 2 * content.size_bytes)
+
+        return run
+
+    return Contender(name, _hub_version, FETCHED, open_)
+
+
+def _hf_download(
+    scene: Scene, content: Content, program: Path, server: Endpoint, memory_bytes: int
+) -> Sample:
+    """Run `hf download` once, after so much memory was warmed for whoever writes."""
+    env = environment(scene) | {
+        "HF_ENDPOINT": server.url,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    with scene.fresh() as folder:
+        warm_pages(folder, memory_bytes)
+        words: list[str | Path] = [program, "download", REPO, content.path.name]
+        sample = timed(
+            [Command([*words, "--local-dir", folder], env=env)],
+            timeout_s=scene.settings.timeout_s,
+            server_pids=[server.pid],
+        )
+        content.check(folder / content.path.name)
+        return sample
+
+
+def _hub_version() -> str:
+    return package_version(rival_python("hub"), "huggingface_hub")
+
+
+def aria2c(scene: Scene, content: Content, hub: Callable[[], Endpoint], *, name: str) -> Contender:
+    """16 connections to the Hub, for whoever knows the file's URL."""
+
+    def open_() -> Run:
+        program, server = need_program("aria2c"), hub()
 
         def run() -> Sample:
             with scene.fresh() as folder:
                 warm_pages(folder, content.size_bytes)
-                words: list[str | Path] = [program, "download", REPO, content.path.name]
-                sample = timed(
-                    [Command([*words, "--local-dir", folder], env=env)],
-                    timeout_s=scene.settings.timeout_s,
-                    server_pids=[server.pid],
-                )
+                words: list[str | Path] = [program, *aria2c_options(folder), "-x16", "-s16"]
+                words += ["-k1M", "-o", content.path.name, server.file_url(content.path.name)]
+                sample = timed([Command(words)], timeout_s=scene.settings.timeout_s)
                 content.check(folder / content.path.name)
                 return sample
 
         return run
 
-    return Contender(name, lambda: package_version(rival_python("hub"), "huggingface_hub"),
-                     FETCHED, open_)  # fmt: skip
+    return Contender(name, lambda: system_version("aria2c"), FETCHED, open_)
+
+
+def get_hf_alone(
+    scene: Scene, content: Content, hub: Callable[[], Endpoint], room: Room
+) -> Contender:
+    """`mirrornode get hf:` by a warm daemon whose only source is the Hub."""
+
+    def open_() -> Run:
+        env = {"MIRRORNODE_ORIGIN": hub().url}
+
+        def run() -> Sample:
+            with scene.fresh() as folder:
+                home = folder / "home"
+                with Node(home, host=room.our_host, env=env) as taker:
+                    taker.wait_settled()
+                    warm_pages(folder, content.size_bytes)
+                    words: list[str | Path] = [COMMAND, "get", f"hf:{REPO}", "-o", folder / "out"]
+                    sample = timed(
+                        [Command([*words, "--home", home, "--json"])],
+                        timeout_s=scene.settings.timeout_s,
+                        client_pids=[taker.pid],
+                    )
+                content.check(folder / "out" / content.path.name)
+                return sample
+
+        return run
+
+    return Contender("mirrornode get hf:", lambda: __version__, "fetched and verified", open_)
 
 
 def get_hf(

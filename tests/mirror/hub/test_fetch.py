@@ -14,6 +14,7 @@ import pytest
 
 from mirrornode.content.cid import Cid
 from mirrornode.errors import CidMismatch, SourceGone, StoreError
+from mirrornode.mirror.hub import bringing
 from mirrornode.mirror.hub.body import HELD_BACK_BYTES
 from mirrornode.mirror.hub.bringing import SETTLE_S
 from mirrornode.mirror.hub.small_file import hub_cid
@@ -108,10 +109,22 @@ class LateFinder(Finder):
         roots: Sequence[Cid],
         peers: Sequence[str] = (),
         on_gateway: Callable[[str], None] | None = None,
+        on_looked: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[Found | FoundBlocks, None]:
         await self.may_search.wait()
-        async for found in super().find(roots, peers, on_gateway):
+        async for found in super().find(roots, peers, on_gateway, on_looked):
             yield found
+
+
+async def test_large_file_when_the_first_search_is_over_then_nobody_is_waited_for(
+    tmp_path: Path, hub: StandInHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bringing, "DHT_FROM_BYTES", 1)
+    monkeypatch.setattr(bringing, "DHT_ANSWER_S", 3600.0)
+    async with nodes(tmp_path, "one", hub=hub) as (one,):
+        file = hub_file(hub, NAME, BIG)
+        await one.files.bring(named(hub, NAME), file, "", lambda _: None)
+        assert hub.file_bytes_sent(BIG) == file.size_bytes
 
 
 async def test_peer_said_that_it_has_it_and_the_search_is_late_then_waited_for(

@@ -244,15 +244,17 @@ class Bringing:
         self._nearby = await self._ports.finder.ask_connected([self._cid], PEERS_ANSWER_S)
         if self._leader() is not None:
             return None
-        waits_s = DHT_ANSWER_S if self.file.size_bytes >= DHT_FROM_BYTES else SETTLE_S
-        if any(
+        waits_s = SETTLE_S
+        if not self._origins:
+            waits_s = SILENCE_S
+        elif any(
             holding.root not in refused and holding.root != holding.asked
             for found in self._nearby
             for holding in found.ticket.holdings
         ):
             waits_s = HOLDER_S
-        if not self._origins:
-            waits_s = SILENCE_S
+        elif self.file.size_bytes >= DHT_FROM_BYTES:
+            await feed.named_or_looked(DHT_ANSWER_S)
         try:
             async with asyncio.timeout(waits_s):
                 return await feed.named.wait()
