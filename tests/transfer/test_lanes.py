@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
-from mirrornode.transfer.lanes import HOLD_S, REVIEW_S, LaneTrials
+from mirrornode.transfer.lanes import HALVING_S, HOLD_S, REVIEW_S, LaneTrials
 
 MB = 1_000_000
 LEAF = 1_000_000
@@ -125,6 +125,18 @@ def test_lanes_when_a_far_source_has_refused_then_no_more_at_once() -> None:
     trials.refused(0.0)
     trials.note_far(16)
     assert trials.wanted == 1
+
+
+def test_lanes_when_many_are_refused_together_then_halved_once() -> None:
+    trials = LaneTrials(16)
+    trials.note_far(16)
+    for step in range(8):
+        trials.refused(step * 0.1)
+    assert trials.wanted == 8
+    trials.refused(HALVING_S)
+    assert trials.wanted == 4
+    trials.refused(2 * HALVING_S, working=3)
+    assert trials.wanted == 3
 
 
 def test_lanes_never_more_than_allowed() -> None:

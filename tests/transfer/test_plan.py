@@ -297,6 +297,25 @@ def test_plan_when_told_to_wait_then_lanes_are_halved_and_the_source_rests() -> 
     assert take(plan, "a", 2, 5.1)
 
 
+def test_plan_when_some_connections_are_turned_away_then_as_many_lanes_as_are_served() -> None:
+    plan = Plan(uniform_edges(1000), [1000])
+    plan.add_source("far", max_lanes=16)
+    plan.score("far").crossed(0.05)
+    assert plan.wanted_lanes("far", 0.0) == 16
+    runs = [take(plan, "far", lane) for lane in range(16)]
+    for run in runs[:10]:
+        plan.answered(run, 0.1)
+    for run in runs[10:]:
+        plan.end_run(run, 0.2, failure="closed the connection without an answer")
+    assert plan.wanted_lanes("far", 0.3) == 10
+    assert plan.score("far").failures == 0
+    assert sum(plan.keeps_lane("far", lane) for lane in range(16)) == 10
+    plan.end_run(runs[0], 9.0, failure="fell silent")  # no refusal
+    late = take(plan, "far", 0, 10.0)
+    plan.end_run(late, 18.0, failure="did not accept a connection in time")
+    assert plan.wanted_lanes("far", 18.0) == 10
+
+
 def test_plan_with_many_sources_begins_with_one_lane_each() -> None:
     plan = Plan(uniform_edges(1000), [1000])
     for number in range(100):

@@ -314,6 +314,8 @@ class PeerLane:
         if (spare := source.take_spare(ticket)) is not None:
             spare.pace = self._pace
             self._connection = spare
+            if self._aborts != aborts:
+                raise SourceGone("broken off", source_id=source.source_id)
             return spare
         failure: SourceError = SourceGone("gave no address", source_id=source.source_id)
         for host in source.hosts():

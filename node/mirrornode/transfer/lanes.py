@@ -12,12 +12,15 @@ Growing needs twice the gain that keeping does, so that noise does not make the 
 
 from __future__ import annotations
 
+import math
+
 FIRST_LANES = 2  # measured on a LAN: one does not fill the line, more than two gain nothing
 WINDOW_S = 0.8  # of one measurement, after all lanes have brought something
 LEAVES_PER_LANE = 2  # in one measurement at least, and
 MIN_LEAVES = 8  # altogether: a leaf more or less must not decide
 WORTH = 0.3  # of a proportional gain: what lanes must bring to be kept after a trial
 WORTH_KEEPING = 0.15  # what lanes must bring to survive a trial without them
+HALVING_S = 1.0  # between two halvings, after refusals
 HOLD_S = 10.0  # until the next trial after one that gained nothing; doubles each time
 MAX_HOLD_S = 160.0
 REVIEW_S = 30.0  # between trials with fewer lanes than have been granted
@@ -37,6 +40,7 @@ class LaneTrials:
         self.wanted = min(first, self.most)
         self._least = self.wanted
         self._is_far = False
+        self._next_halving_at = -math.inf
         self._arrived_bytes = 0
         self._arrived_leaves = 0
         self._window: tuple[float, int, int] | None = None  # began at, with so many bytes, leaves
@@ -54,9 +58,16 @@ class LaneTrials:
         """Note that a lane found nothing to do: what is measured now tells nothing."""
         self._window = None
 
-    def refused(self, now: float) -> None:
-        """Note that the server said it has too much to do: half the lanes, and no trial soon."""
-        self.wanted = self._least = max(1, self.wanted // 2)
+    def refused(self, now: float, working: int = 0) -> None:
+        """Note that the server has too much to do: half the lanes, and no trial soon.
+
+        Args:
+            working: So many lanes are being served, and stay.
+        """
+        if now < self._next_halving_at:
+            return  # many lanes are refused together: that is one refusal
+        self._next_halving_at = now + HALVING_S
+        self.wanted = self._least = max(1, self.wanted // 2, min(working, self.wanted))
         self._is_far = True  # and if it is: no more at once than it has borne
         self._end_trial()
         self._hold(now)

@@ -25,6 +25,7 @@ from mirrornode.transfer.lanes import FIRST_LANES, LaneTrials
 from mirrornode.transfer.race import MIN_RUN_S, RUN_S, STEAL_MARGIN_S, Race
 from mirrornode.transfer.run import STALL_S, PlannedSource, Run
 from mirrornode.transfer.score import Rate, Score
+from mirrornode.transfer.stretches import cut_out, missing_in
 from mirrornode.transfer.todo import Todo
 
 LATENCIES_A_RUN = 32  # a far source gets longer runs: waiting costs it 3 % of its time
@@ -38,6 +39,7 @@ FEW_SOURCES = 2  # more of them fill a line with one lane each, until a trial sh
 FAR_LANES = 16  # more for far sources at once, all together: a lost packet stops one of many
 FAR_READER_LANES = 4  # not many beside the one that brings what a reader waits for
 FAR_LEAVES = 4  # left for each lane at least
+TURNED_AWAY_S = 2.0  # a refusal comes within some round trips, a timeout takes longer
 LANE_BUDGET = 64  # lanes of all sources together; each source may have one in any case
 GROW_LEFT_S = 3.0  # no more lanes are tried when less than this is left to do
 
@@ -75,7 +77,9 @@ class Plan:
         self.leaves = len(edges) - 1
         self.done = bytearray(self.leaves) if done is None else done
         self.left = self.done.count(0)
-        self.left_bytes = sum(edges[hi] - edges[lo] for lo, hi in _gaps(self.done, 0, self.leaves))
+        self.left_bytes = sum(
+            edges[hi] - edges[lo] for lo, hi in missing_in(self.done, 0, self.leaves)
+        )
         self.duplicate_bytes = 0
         self._sources: dict[str, PlannedSource] = {}
         self._active: dict[Run, None] = {}
@@ -131,7 +135,9 @@ class Plan:
         available = self._sources[source_id].holding.available
         if available is None:
             return self.left > 0
-        return any(available.find(1, lo, hi) >= 0 for lo, hi in _gaps(self.done, 0, self.leaves))
+        return any(
+            available.find(1, lo, hi) >= 0 for lo, hi in missing_in(self.done, 0, self.leaves)
+        )
 
     def revive(self, source_id: str) -> None:
         """Give a source that was given up one more try; its next failure ends it again."""
@@ -333,7 +339,10 @@ class Plan:
         del self._active[run], source.runs[run]
         if not source.runs:
             source.score.rested(now)
-        if failure is not None:
+        if failure is not None and retry_after_s is None and _is_turned_away(source, run, now):
+            source.score.last_reason = failure  # but it has not failed: it has enough of us
+            source.trials.refused(now, sum(other.is_answered for other in source.runs))
+        elif failure is not None:
             source.score.failed(now, failure, retry_after_s)
             if retry_after_s is not None:
                 source.trials.refused(now)
@@ -458,10 +467,10 @@ class Plan:
 
     def _give_back(self, start: int, stop: int, but: Run | None = None) -> bool:
         """Put what is missing and nobody else works on back into the row."""
-        missing = _gaps(self.done, start, stop)
+        missing = missing_in(self.done, start, stop)
         for other in self._active:
             if other is not but and missing and other.pos < stop and other.stop > start:
-                missing = _without(missing, other.pos, other.stop)
+                missing = cut_out(missing, other.pos, other.stop)
         for lo, hi in missing:
             self._todo.give_back(lo, hi)
         return bool(missing)
@@ -470,27 +479,10 @@ class Plan:
         return self._file_stops[bisect_right(self._file_stops, leaf)]
 
 
-def _gaps(done: bytearray, start: int, stop: int) -> list[tuple[int, int]]:
-    """Return the stretches of zero bytes in `done[start:stop]`."""
-    gaps = []
-    lo = done.find(0, start, stop)
-    while lo >= 0:
-        hi = done.find(1, lo, stop)
-        hi = stop if hi < 0 else hi
-        gaps.append((lo, hi))
-        lo = done.find(0, hi, stop)
-    return gaps
+def _is_turned_away(source: PlannedSource, run: Run, now: float) -> bool:
+    """Tell whether a server closed one connection at once while it answers others of ours.
 
-
-def _without(runs: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
-    """Return the stretches with `[start, stop)` cut out."""
-    kept = []
-    for lo, hi in runs:
-        if hi <= start or lo >= stop:
-            kept.append((lo, hi))
-            continue
-        if lo < start:
-            kept.append((lo, start))
-        if hi > stop:
-            kept.append((stop, hi))
-    return kept
+    It has as many as it takes of us, or of all behind our address.
+    """
+    is_quick = now - run.began_at < TURNED_AWAY_S
+    return is_quick and not run.is_answered and any(other.is_answered for other in source.runs)
