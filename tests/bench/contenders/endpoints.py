@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -254,19 +254,12 @@ def get_hf_alone(
         env = {"MIRRORNODE_ORIGIN": hub().url}
 
         def run() -> Sample:
-            with scene.fresh() as folder:
-                home = folder / "home"
-                with Node(home, host=room.our_host, env=env) as taker:
-                    taker.wait_settled()
-                    warm_pages(folder, content.size_bytes)
-                    words: list[str | Path] = [COMMAND, "get", f"hf:{REPO}", "-o", folder / "out"]
-                    sample = timed(
-                        [Command([*words, "--home", home, "--json"])],
-                        timeout_s=scene.settings.timeout_s,
-                        client_pids=[taker.pid],
-                    )
-                content.check(folder / "out" / content.path.name)
-                return sample
+            with (
+                scene.fresh() as folder,
+                Node(folder / "home", host=room.our_host, env=env) as taker,
+            ):
+                taker.wait_settled()
+                return _get_hf(scene, content, taker, folder, ())
 
         return run
 
@@ -287,22 +280,28 @@ def get_hf(
         def run() -> Sample:
             with scene.fresh() as folder:
                 env = {"MIRRORNODE_ORIGIN": hub().url}
-                home = folder / "home"
-                with Node(home, bootstrap=[peer.address], env=env) as taker:
+                with Node(folder / "home", bootstrap=[peer.address], env=env) as taker:
                     taker.wait_connected(peer)
                     taker.wait_idle()
-                    warm_pages(folder, content.size_bytes)
-                    words: list[str | Path] = [COMMAND, "get", f"hf:{REPO}", "-o", folder / "out"]
-                    sample = timed(
-                        [Command([*words, "--home", home, "--json"])],
-                        timeout_s=scene.settings.timeout_s,
-                        client_pids=[taker.pid],
-                        server_pids=[peer.pid],
-                    )
-                content.check(folder / "out" / content.path.name)
-                return sample
+                    return _get_hf(scene, content, taker, folder, [peer.pid])
 
         return run
 
     return Contender("mirrornode get hf: (peer, TLS)", lambda: __version__,
                      "fetched and verified", open_)  # fmt: skip
+
+
+def _get_hf(
+    scene: Scene, content: Content, taker: Node, folder: Path, server_pids: Sequence[int]
+) -> Sample:
+    """Run `get hf:` once, through the daemon of `taker`."""
+    warm_pages(folder, content.size_bytes)
+    words: list[str | Path] = [COMMAND, "get", f"hf:{REPO}", "-o", folder / "out"]
+    sample = timed(
+        [Command([*words, "--home", taker.home, "--json"])],
+        timeout_s=scene.settings.timeout_s,
+        client_pids=[taker.pid],
+        server_pids=server_pids,
+    )
+    content.check(folder / "out" / content.path.name)
+    return sample
