@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mirrornode.errors import MirrorError, TargetError
-from mirrornode.routing.first_looks import FirstLook, FirstLooks
 from mirrornode.swarm.peer_ports import RequestPort
 from mirrornode.wire import ticket as tickets
 from mirrornode.wire.multiaddr import ip_of
@@ -279,7 +278,7 @@ class _Search:
         self._routers = routers
         self._finder = finder
         self._on_gateway = on_gateway
-        self._looks = FirstLooks(on_looked)
+        self._on_looked = on_looked
         self._router_addresses: set[str] = set()
         self._roots = roots
         self.relevant = {root.multihash for root in roots}
@@ -299,10 +298,14 @@ class _Search:
             for peer_id, address in dials:
                 self._spawn(self._dial_again_and_again(peer_id, [address]))
             self._spawn(self._ask_connected())
+            first_looks: list[asyncio.Event] = []
             for root in self._roots[:MAX_DHT_ROOTS]:
-                self._spawn(self._look_up(root, self._looks.begin()))
+                first_looks.append(asyncio.Event())
+                self._spawn(self._look_up(root, first_looks[-1]))
                 if self._routers is not None:
-                    self._spawn(self._ask_routers(self._routers, root, self._looks.begin()))
+                    first_looks.append(asyncio.Event())
+                    self._spawn(self._ask_routers(self._routers, root, first_looks[-1]))
+            self._spawn(self._tell_when_looked(first_looks))
             yield
         finally:
             stop_listening()
@@ -346,12 +349,17 @@ class _Search:
                 async with asyncio.timeout(ASK_AGAIN_S):
                     await self.look_again.wait()
 
-    async def _look_up(self, root: Cid, first: FirstLook) -> None:
+    async def _tell_when_looked(self, first_looks: Sequence[asyncio.Event]) -> None:
+        for look in first_looks:
+            await look.wait()
+        self._on_looked()
+
+    async def _look_up(self, root: Cid, looked: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(self._finder.fresh_s):
                 await self._dht.wait_for_peers()
         except TimeoutError:
-            first.over()
+            looked.set()
         while True:
             await self._dht.wait_for_peers()
             asking = []
@@ -366,10 +374,11 @@ class _Search:
                         asking.append(self._spawn(dialling))
             except MirrorError as exc:
                 log.info("DHT look-up failed root=%s reason=%s", root, exc)
-            self._spawn(first.over_after(asking))
+            if not looked.is_set():
+                self._spawn(_set_after(asking, looked))
             await asyncio.sleep(DHT_AGAIN_S)
 
-    async def _ask_routers(self, routers: RoutersPort, root: Cid, first: FirstLook) -> None:
+    async def _ask_routers(self, routers: RoutersPort, root: Cid, looked: asyncio.Event) -> None:
         while True:
             tried: set[str] = set()
             asking = []
@@ -383,7 +392,8 @@ class _Search:
                         break
                     tried.add(peer_id)
                     asking.append(self._spawn(self._try_provider(provider)))
-            self._spawn(first.over_after(asking))
+            if not looked.is_set():
+                self._spawn(_set_after(asking, looked))
             await asyncio.sleep(ROUTERS_AGAIN_S)
 
     async def _try_provider(self, provider: Provider) -> None:
@@ -447,6 +457,12 @@ class _Search:
             return None
         has = await blocks.ask(link.peer_id, self._roots)
         return FoundBlocks(link.peer_id) if has else None
+
+
+async def _set_after(asking: Sequence[asyncio.Task[None]], looked: asyncio.Event) -> None:
+    """Note the end of a first look when those whom its answer named have been asked as well."""
+    await asyncio.gather(*asking, return_exceptions=True)
+    looked.set()
 
 
 def split_peer(address: str) -> tuple[str, str]:

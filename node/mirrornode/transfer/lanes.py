@@ -39,7 +39,7 @@ class LaneTrials:
         self.most = self._most_far if near is None else max(1, min(near, most))
         self.wanted = min(first, self.most)
         self._least = self.wanted
-        self._is_far = False
+        self._may_widen = True  # without a trial, once
         self._next_halving_at = -math.inf
         self._arrived_bytes = 0
         self._arrived_leaves = 0
@@ -68,15 +68,15 @@ class LaneTrials:
             return  # many lanes are refused together: that is one refusal
         self._next_halving_at = now + HALVING_S
         self.wanted = self._least = max(1, self.wanted // 2, min(working, self.wanted))
-        self._is_far = True  # and if it is: no more at once than it has borne
+        self._may_widen = False
         self._end_trial()
         self._hold(now)
 
     def note_far(self, room: int) -> None:
         """Note that the source is far away: up to `room` more lanes at once, trials go on there."""
         self.most = self._most_far
-        if not self._is_far:
-            self._is_far = True
+        if self._may_widen:
+            self._may_widen = False
             self.wanted = min(self.most, self.wanted + max(0, room))
             self._end_trial()
 
